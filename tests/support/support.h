@@ -1,0 +1,40 @@
+/* support.h: what the tests share: cmocka in one include, a seeded generator, comparisons that say where they differ. */
+#ifndef MSA_TESTS_SUPPORT_H
+#define MSA_TESTS_SUPPORT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "msa/msa.h"
+
+/* A counter-based generator (splitmix64): the n-th number of a seed is the same everywhere. */
+typedef struct rng {
+    uint64_t state;
+} rng;
+
+rng rng_seed(uint64_t seed);
+uint64_t rng_next(rng *r);
+uint64_t rng_below(rng *r, uint64_t n); /* uniform in [0, n) */
+float rng_uniform(rng *r);              /* in [0, 1) */
+float rng_normal(rng *r);               /* mean 0, variance 1 */
+void rng_fill_normal(rng *r, float *out, size_t n, float sigma);
+void rng_fill_integers(rng *r, float *out, size_t n,
+                       int magnitude); /* whole numbers in [-magnitude, magnitude] */
+
+/* The instruction sets that can run here, scalar first; returns how many. Sets and restores msa_isa_use. */
+int isas_available(msa_isa out[MSA_ISA_COUNT]);
+
+/* Fails the test, printing err->text, unless the status is MSA_OK. */
+void assert_ok(msa_status status, const msa_error *err);
+/* Fails unless the call failed with this code and its text contains `word`. */
+void assert_fails(msa_status status, msa_status expected, const msa_error *err, const char *word);
+
+/* Path of a file under the repository's root; static storage, valid until the fourth call from now. */
+const char *test_path(const char *relative);
+
+#endif
