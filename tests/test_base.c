@@ -37,7 +37,8 @@ static void every_half_widens_exactly_and_returns(void **state) {
     }
 }
 
-/* Between neighbouring values: below the middle goes down, above goes up, the middle goes to the even one. */
+/* Between neighbouring values: below the middle goes down, above goes up, the middle goes to the
+ * even one. */
 static void halves_round_to_nearest_even(void **state) {
     (void)state;
     for (uint32_t h = 0; h < 0x7bff; h++) {

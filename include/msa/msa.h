@@ -1,16 +1,18 @@
-/* msa.h: start here. What every part of libmsa shares: status codes, errors, number formats, the CPU in use.
+/* msa.h: start here. What every part of libmsa shares: status codes, errors, number formats, the
+ * CPU in use.
  *
- * libmsa runs MiniMax Sparse Attention (MSA, arXiv 2606.13392) on ordinary CPUs. The book in four chapters:
- *   msa.h    this page
- *   attn.h   the operators on plain arrays: score, select, sparse, decode, dense, merge
- *   kv.h     the paged cache of keys, values and index keys
- *   model.h  a model file, its tokenizer, a session that feeds tokens and gives logits, sampling
+ * libmsa runs MiniMax Sparse Attention (MSA, arXiv 2606.13392) on ordinary CPUs. The book in four
+ * chapters: msa.h    this page attn.h   the operators on plain arrays: score, select, sparse,
+ * decode, dense, merge kv.h     the paged cache of keys, values and index keys model.h  a model
+ * file, its tokenizer, a session that feeds tokens and gives logits, sampling
  *
  * Caveats first:
- *   - Nothing here is silent. A call either does what it says or returns a code and says why in words.
+ *   - Nothing here is silent. A call either does what it says or returns a code and says why in
+ * words.
  *   - The library never prints, exits, aborts, or reads the environment.
- *   - Handles are opaque and owned by whoever created them; two threads may use two handles at once, one handle
- *     belongs to one thread at a time. Data you pass in stays yours and is not kept unless the function says so.
+ *   - Handles are opaque and owned by whoever created them; two threads may use two handles at
+ * once, one handle belongs to one thread at a time. Data you pass in stays yours and is not kept
+ * unless the function says so.
  *   - Work inside one call is split over OpenMP threads; results do not depend on how many.
  */
 #ifndef MSA_MSA_H
@@ -33,7 +35,8 @@ extern "C" {
 #define MSA_API __attribute__((visibility("default")))
 #endif
 
-/* What a call returns. MSA_OK is 0; everything else is a failure that changed nothing it does not mention. */
+/* What a call returns. MSA_OK is 0; everything else is a failure that changed nothing it does not
+ * mention. */
 typedef enum msa_status {
     MSA_OK = 0,
     MSA_E_ARG = 1,   /* an argument is outside its range; the text names it and the range */
@@ -46,11 +49,12 @@ typedef enum msa_status {
     MSA_E_CANCELLED = 7    /* a callback asked to stop; what was done before it stands */
 } msa_status;
 
-/* Where a failure explains itself. Owned by the caller, may be NULL wherever it is taken. Written only on failure. */
+/* Where a failure explains itself. Owned by the caller, may be NULL wherever it is taken. Written
+ * only on failure. */
 typedef struct msa_error {
     msa_status code;
-    char text
-        [512]; /* one English sentence, UTF-8, NUL-terminated: what was expected, what was found, what to do */
+    char text[512]; /* one English sentence, UTF-8, NUL-terminated: what was expected, what was
+                       found, what to do */
 } msa_error;
 
 /* Short English name of a code, for logs. Never NULL. */
@@ -70,7 +74,8 @@ typedef enum msa_dtype {
 MSA_API const char *
 msa_dtype_name(msa_dtype dtype);             /* "f32", "f16", "bf16"; "?" for anything else */
 MSA_API int msa_dtype_size(msa_dtype dtype); /* bytes per element; 0 for anything else */
-/* Parses a name as printed by msa_dtype_name. MSA_E_ARG names what was found and what is accepted. */
+/* Parses a name as printed by msa_dtype_name. MSA_E_ARG names what was found and what is accepted.
+ */
 MSA_API msa_status msa_dtype_parse(const char *name, msa_dtype *out, msa_error *err);
 
 /* Instruction sets the kernels are compiled for, worst to best. */
@@ -90,7 +95,8 @@ MSA_API msa_isa msa_isa_current(void);
 /* Uses `isa` from now on, in the whole process; call it before any other work and not beside it.
  * MSA_E_UNSUPPORTED where it is not available. */
 MSA_API msa_status msa_isa_use(msa_isa isa, msa_error *err);
-/* "AVX-512 on AMD EPYC ...; also available: avx2, scalar": which kernels run and why. Valid until the next call. */
+/* "AVX-512 on AMD EPYC ...; also available: avx2, scalar": which kernels run and why. Valid until
+ * the next call. */
 MSA_API void msa_isa_describe(char *text, size_t text_size);
 
 #ifdef __cplusplus

@@ -1,4 +1,5 @@
-/* cpu.h: which instruction set the kernels use. Detected once; msa_isa_use (msa.h) forces a lower rung. */
+/* cpu.h: which instruction set the kernels use. Detected once; msa_isa_use (msa.h) forces a lower
+ * rung. */
 #ifndef MSA_BASE_CPU_H
 #define MSA_BASE_CPU_H
 

@@ -4,12 +4,14 @@
 
 #include "msa/msa.h"
 
-/* Fills *err (when not NULL) and returns `code`, so that a failing function ends with `return error_set(...)`. */
+/* Fills *err (when not NULL) and returns `code`, so that a failing function ends with `return
+ * error_set(...)`. */
 __attribute__((format(printf, 3, 4))) msa_status error_set(msa_error *err, msa_status code,
                                                            const char *format, ...);
 
-/* Puts `format` in front of the text already in *err (when not NULL), to add the file or request it happened in.
- * Returns `code` unchanged, so that a caller can `return error_prefix(err, status, "%s: ", path)`. */
+/* Puts `format` in front of the text already in *err (when not NULL), to add the file or request it
+ * happened in. Returns `code` unchanged, so that a caller can `return error_prefix(err, status,
+ * "%s: ", path)`. */
 __attribute__((format(printf, 3, 4))) msa_status error_prefix(msa_error *err, msa_status code,
                                                               const char *format, ...);
 

@@ -1,5 +1,5 @@
-/* half.h: one number at a time between f32 and its two 16-bit cousins. Round to nearest even; NaN stays NaN.
- * The loops over many live in the SIMD kernels and agree with these bit for bit. */
+/* half.h: one number at a time between f32 and its two 16-bit cousins. Round to nearest even; NaN
+ * stays NaN. The loops over many live in the SIMD kernels and agree with these bit for bit. */
 #ifndef MSA_BASE_HALF_H
 #define MSA_BASE_HALF_H
 

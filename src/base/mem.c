@@ -1,5 +1,5 @@
-/* mem.c: checked, aligned allocation. All of the library's memory comes through here or from malloc's family, so that
- * a test can make any one of them fail. */
+/* mem.c: checked, aligned allocation. All of the library's memory comes through here or from
+ * malloc's family, so that a test can make any one of them fail. */
 #define _GNU_SOURCE
 #include "base/mem.h"
 
@@ -41,7 +41,8 @@ bool mem_grow(void **p, size_t *capacity, size_t need, size_t size) {
 void *arena_alloc(size_t n_bytes) {
     if (n_bytes == 0 || n_bytes > PTRDIFF_MAX - HUGE_PAGE) return NULL;
     n_bytes = size_round_up(n_bytes, HUGE_PAGE);
-    /* Ask for one huge page more, then give back what lies before the first boundary and behind the last. */
+    /* Ask for one huge page more, then give back what lies before the first boundary and behind the
+     * last. */
     char *raw = mmap(NULL, n_bytes + HUGE_PAGE, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (raw == MAP_FAILED) return NULL;

@@ -1,4 +1,5 @@
-/* mem.h: allocation. Sizes are checked before they are used; vectors get cache-line alignment, large ones huge pages. */
+/* mem.h: allocation. Sizes are checked before they are used; vectors get cache-line alignment,
+ * large ones huge pages. */
 #ifndef MSA_BASE_MEM_H
 #define MSA_BASE_MEM_H
 
@@ -20,18 +21,19 @@ static inline size_t size_round_up(size_t n, size_t multiple) {
     return (n + multiple - 1) / multiple * multiple;
 }
 
-/* n * size bytes aligned to MEM_ALIGN, not cleared; NULL when they can't be had or the product overflows.
- * n * size = 0 gives a valid pointer. Freed with mem_free. */
+/* n * size bytes aligned to MEM_ALIGN, not cleared; NULL when they can't be had or the product
+ * overflows. n * size = 0 gives a valid pointer. Freed with mem_free. */
 void *mem_alloc(size_t n, size_t size);
 void *mem_calloc(size_t n, size_t size);
 void mem_free(void *p);
 
-/* Grows *p (mem_alloc'd or NULL, holding *capacity elements) to at least `need` elements, keeping its contents.
- * False, nothing changed, when memory can't be had. */
+/* Grows *p (mem_alloc'd or NULL, holding *capacity elements) to at least `need` elements, keeping
+ * its contents. False, nothing changed, when memory can't be had. */
 bool mem_grow(void **p, size_t *capacity, size_t need, size_t size);
 
-/* Pages straight from the system, zeroed, in huge pages where it gives them (transparent huge pages, Linux).
- * Touched memory alone counts. NULL when they can't be had. Freed with arena_free and the same size. */
+/* Pages straight from the system, zeroed, in huge pages where it gives them (transparent huge
+ * pages, Linux). Touched memory alone counts. NULL when they can't be had. Freed with arena_free
+ * and the same size. */
 void *arena_alloc(size_t n_bytes);
 void arena_free(void *p, size_t n_bytes);
 

@@ -1,4 +1,5 @@
-/* support.h: what the tests share: cmocka in one include, a seeded generator, comparisons that say where they differ. */
+/* support.h: what the tests share: cmocka in one include, a seeded generator, comparisons that say
+ * where they differ. */
 #ifndef MSA_TESTS_SUPPORT_H
 #define MSA_TESTS_SUPPORT_H
 
@@ -26,7 +27,8 @@ void rng_fill_normal(rng *r, float *out, size_t n, float sigma);
 void rng_fill_integers(rng *r, float *out, size_t n,
                        int magnitude); /* whole numbers in [-magnitude, magnitude] */
 
-/* The instruction sets that can run here, scalar first; returns how many. Sets and restores msa_isa_use. */
+/* The instruction sets that can run here, scalar first; returns how many. Sets and restores
+ * msa_isa_use. */
 int isas_available(msa_isa out[MSA_ISA_COUNT]);
 
 /* Fails the test, printing err->text, unless the status is MSA_OK. */
@@ -34,7 +36,8 @@ void assert_ok(msa_status status, const msa_error *err);
 /* Fails unless the call failed with this code and its text contains `word`. */
 void assert_fails(msa_status status, msa_status expected, const msa_error *err, const char *word);
 
-/* Path of a file under the repository's root; static storage, valid until the fourth call from now. */
+/* Path of a file under the repository's root; static storage, valid until the fourth call from now.
+ */
 const char *test_path(const char *relative);
 
 #endif

@@ -1,0 +1,71 @@
+/* simd.h: the words the kernels are written in. A file X_simd.c is compiled once per instruction
+ * set; it says `vf`, sixteen f32 lanes, whatever the hardware's width: one AVX-512 register, two
+ * AVX2, four NEON, or an array.
+ *
+ * Every word means the same everywhere, to the bit, v_muladd excepted:
+ *   v_fma(a, b, c)     a * b + c rounded once. The canonical arithmetic of the selection uses
+ * nothing else. v_muladd(a, b, c)  the same where the hardware fuses; rounded twice in the scalar
+ * build, where fusing is a slow call. v_max(a, b)        b where either is NaN, and b where both
+ * are zero. v_min(a, b)        likewise. v_sum(a), v_maxof(a)  all lanes, always added in the same
+ * tree: halves of 8, 4, 2, 1. v_maxof needs NaN-free lanes. v_load_part(p, n)  lanes 0..n-1 from p,
+ * the rest 0; reads nothing behind p[n-1]. n in 0..16. v_first(n, a, b)   lanes 0..n-1 of a, the
+ * others of b. v_gt_bits(a, b)    bit i set where lane i of a > lane i of b (false with NaN). Loads
+ * and stores need no alignment. Public names of a kernel file are made with SIMD_NAME(score_block).
+ */
+#ifndef MSA_BASE_SIMD_H
+#define MSA_BASE_SIMD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define V_LANES 16
+
+#define SIMD_INLINE       static inline __attribute__((always_inline))
+#define SIMD_PASTE_(a, b) a##_##b
+#define SIMD_PASTE(a, b)  SIMD_PASTE_(a, b)
+#define SIMD_NAME(name)   SIMD_PASTE(name, SIMD_SUFFIX)
+#define SIMD_UNROLL       _Pragma("GCC unroll 32")
+
+#if defined(SIMD_ISA_AVX512)
+#include "base/simd_avx512.h"
+#elif defined(SIMD_ISA_AVX2)
+#include "base/simd_avx2.h"
+#elif defined(SIMD_ISA_NEON)
+#include "base/simd_neon.h"
+#else
+#include "base/simd_scalar.h"
+#endif
+
+/* 2^x to within 2 ULP for x in [-126, 128); +0 for x <= -127 and -inf; NaN stays NaN. x must be <
+ * 128. x = n + f with n whole, |f| <= 1/2; 2^f by a polynomial of degree 6, 2^n by writing the
+ * exponent. */
+SIMD_INLINE vf v_exp2(vf x) {
+    x = v_max(v_set1(-127.0f), x);
+    vf n = v_round(x), f = v_sub(x, n);
+    vf p = v_set1(1.5461447765e-4f);
+    p = v_muladd(p, f, v_set1(1.33908668067e-3f));
+    p = v_muladd(p, f, v_set1(9.61805693805e-3f));
+    p = v_muladd(p, f, v_set1(5.55035695434e-2f));
+    p = v_muladd(p, f, v_set1(2.40226507187e-1f));
+    p = v_muladd(p, f, v_set1(6.93147182465e-1f));
+    p = v_muladd(p, f, v_set1(1.0f));
+    return v_mul(p, v_pow2(n));
+}
+
+/* e^x, for x < 88.7; likewise 0 below -88.03, NaN stays NaN. Relative error grows to about 4e-7 at
+ * the ends: x * log2(e) is split in two so that the rounding of the product does not count. */
+SIMD_INLINE vf v_exp(vf x) {
+    vf n = v_round(v_mul(v_max(v_set1(-88.1f), x), v_set1(1.44269504f)));
+    vf r = v_muladd(n, v_set1(-0.693359375f), v_max(v_set1(-88.1f), x));
+    r = v_muladd(n, v_set1(2.12194440e-4f), r);
+    vf p = v_set1(1.9875691500e-4f);
+    p = v_muladd(p, r, v_set1(1.3981999507e-3f));
+    p = v_muladd(p, r, v_set1(8.3334519073e-3f));
+    p = v_muladd(p, r, v_set1(4.1665795894e-2f));
+    p = v_muladd(p, r, v_set1(1.6666665459e-1f));
+    p = v_muladd(p, r, v_set1(5.0000001201e-1f));
+    p = v_add(v_muladd(v_mul(r, r), p, r), v_set1(1.0f));
+    return v_mul(p, v_pow2(n));
+}
+
+#endif

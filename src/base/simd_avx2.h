@@ -1,0 +1,167 @@
+/* simd_avx2.h: the words on AVX2 + FMA + F16C: two registers each. */
+#include <immintrin.h>
+
+typedef struct vf {
+    __m256 lo, hi;
+} vf;
+
+#define V_REGISTERS 2
+
+SIMD_INLINE vf v_load(const float *p) {
+    return (vf){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)};
+}
+SIMD_INLINE void v_store(float *p, vf a) {
+    _mm256_storeu_ps(p, a.lo);
+    _mm256_storeu_ps(p + 8, a.hi);
+}
+SIMD_INLINE vf v_set1(float x) {
+    __m256 r = _mm256_set1_ps(x);
+    return (vf){r, r};
+}
+SIMD_INLINE vf v_zero(void) {
+    return (vf){_mm256_setzero_ps(), _mm256_setzero_ps()};
+}
+SIMD_INLINE vf v_add(vf a, vf b) {
+    return (vf){_mm256_add_ps(a.lo, b.lo), _mm256_add_ps(a.hi, b.hi)};
+}
+SIMD_INLINE vf v_sub(vf a, vf b) {
+    return (vf){_mm256_sub_ps(a.lo, b.lo), _mm256_sub_ps(a.hi, b.hi)};
+}
+SIMD_INLINE vf v_mul(vf a, vf b) {
+    return (vf){_mm256_mul_ps(a.lo, b.lo), _mm256_mul_ps(a.hi, b.hi)};
+}
+SIMD_INLINE vf v_div(vf a, vf b) {
+    return (vf){_mm256_div_ps(a.lo, b.lo), _mm256_div_ps(a.hi, b.hi)};
+}
+SIMD_INLINE vf v_fma(vf a, vf b, vf c) {
+    return (vf){_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)};
+}
+SIMD_INLINE vf v_muladd(vf a, vf b, vf c) {
+    return v_fma(a, b, c);
+}
+SIMD_INLINE vf v_max(vf a, vf b) {
+    return (vf){_mm256_max_ps(a.lo, b.lo), _mm256_max_ps(a.hi, b.hi)};
+}
+SIMD_INLINE vf v_min(vf a, vf b) {
+    return (vf){_mm256_min_ps(a.lo, b.lo), _mm256_min_ps(a.hi, b.hi)};
+}
+SIMD_INLINE vf v_round(vf a) { /* to nearest even; |a| < 2^22 */
+    return (vf){_mm256_round_ps(a.lo, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC),
+                _mm256_round_ps(a.hi, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+}
+SIMD_INLINE __m256 v_pow2_(__m256 n) {
+    __m256i e = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(e, 23));
+}
+SIMD_INLINE vf v_pow2(vf n) { /* 2^n for whole n in [-126, 127]; 0 for -127 */
+    return (vf){v_pow2_(n.lo), v_pow2_(n.hi)};
+}
+SIMD_INLINE __m256i v_mask_(int n) {
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), lane);
+}
+SIMD_INLINE vf v_load_part(const float *p, int n) {
+    return (vf){_mm256_maskload_ps(p, v_mask_(n)), _mm256_maskload_ps(p + 8, v_mask_(n - 8))};
+}
+SIMD_INLINE void v_store_part(float *p, vf a, int n) {
+    _mm256_maskstore_ps(p, v_mask_(n), a.lo);
+    _mm256_maskstore_ps(p + 8, v_mask_(n - 8), a.hi);
+}
+SIMD_INLINE vf v_first(int n, vf a, vf b) {
+    return (vf){_mm256_blendv_ps(b.lo, a.lo, _mm256_castsi256_ps(v_mask_(n))),
+                _mm256_blendv_ps(b.hi, a.hi, _mm256_castsi256_ps(v_mask_(n - 8)))};
+}
+SIMD_INLINE uint32_t v_gt_bits(vf a, vf b) {
+    return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a.lo, b.lo, _CMP_GT_OQ)) |
+           (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a.hi, b.hi, _CMP_GT_OQ)) << 8;
+}
+SIMD_INLINE float v_sum(vf a) {
+    __m256 h = _mm256_add_ps(a.lo, a.hi);
+    __m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+    q = _mm_add_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_add_ss(q, _mm_shuffle_ps(q, q, 1)));
+}
+SIMD_INLINE float v_maxof(vf a) {
+    __m256 h = _mm256_max_ps(a.lo, a.hi);
+    __m128 q = _mm_max_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+    q = _mm_max_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_max_ss(q, _mm_shuffle_ps(q, q, 1)));
+}
+SIMD_INLINE __m256 v_bf16_(const uint16_t *p) {
+    __m256i w = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(w, 16));
+}
+SIMD_INLINE vf v_load_bf16(const uint16_t *p) {
+    return (vf){v_bf16_(p), v_bf16_(p + 8)};
+}
+SIMD_INLINE vf v_load_f16(const uint16_t *p) {
+    return (vf){_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)),
+                _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(p + 8)))};
+}
+SIMD_INLINE __m256i v_to_bf16_(__m256 a) {
+    __m256i u = _mm256_castps_si256(a), high = _mm256_srli_epi32(u, 16);
+    __m256i odd = _mm256_and_si256(high, _mm256_set1_epi32(1));
+    __m256i even = _mm256_add_epi32(u, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+    __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+    __m256i quiet = _mm256_or_si256(high, _mm256_set1_epi32(0x40));
+    return _mm256_blendv_epi8(_mm256_srli_epi32(even, 16), quiet, nan);
+}
+SIMD_INLINE void v_store_bf16(uint16_t *p, vf a) {
+    __m256i both = _mm256_packus_epi32(v_to_bf16_(a.lo), v_to_bf16_(a.hi));
+    _mm256_storeu_si256((__m256i *)p, _mm256_permute4x64_epi64(both, 0xd8));
+}
+SIMD_INLINE void v_store_f16(uint16_t *p, vf a) {
+    _mm_storeu_si128((__m128i *)p, _mm256_cvtps_ph(a.lo, _MM_FROUND_TO_NEAREST_INT));
+    _mm_storeu_si128((__m128i *)(p + 8), _mm256_cvtps_ph(a.hi, _MM_FROUND_TO_NEAREST_INT));
+}
+SIMD_INLINE vf v_load_i8(const int8_t *p) {
+    __m128i w = _mm_loadu_si128((const __m128i *)p);
+    return (vf){_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(w)),
+                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(w, 8)))};
+}
+SIMD_INLINE vf v_u8_(__m128i w) {
+    return (vf){_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(w)),
+                _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(w, 8)))};
+}
+SIMD_INLINE vf v_low_nibbles(const uint8_t *p) {
+    return v_u8_(_mm_and_si128(_mm_loadu_si128((const __m128i *)p), _mm_set1_epi8(15)));
+}
+SIMD_INLINE vf v_high_nibbles(const uint8_t *p) {
+    __m128i w = _mm_srli_epi16(_mm_loadu_si128((const __m128i *)p), 4);
+    return v_u8_(_mm_and_si128(w, _mm_set1_epi8(15)));
+}
+SIMD_INLINE void v_transpose8_(__m256 r[8]) {
+    __m256 t[8];
+    SIMD_UNROLL
+    for (int i = 0; i < 8; i += 4) {
+        __m256 a = _mm256_unpacklo_ps(r[i], r[i + 1]), b = _mm256_unpackhi_ps(r[i], r[i + 1]);
+        __m256 c = _mm256_unpacklo_ps(r[i + 2], r[i + 3]),
+               d = _mm256_unpackhi_ps(r[i + 2], r[i + 3]);
+        t[i] = _mm256_shuffle_ps(a, c, 0x44);
+        t[i + 1] = _mm256_shuffle_ps(a, c, 0xee);
+        t[i + 2] = _mm256_shuffle_ps(b, d, 0x44);
+        t[i + 3] = _mm256_shuffle_ps(b, d, 0xee);
+    }
+    SIMD_UNROLL
+    for (int i = 0; i < 4; i++) {
+        r[i] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x20);
+        r[i + 4] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x31);
+    }
+}
+SIMD_INLINE void v_transpose(vf row[16]) { /* a 16 x 16 square in place, as four of 8 x 8 */
+    __m256 a[8], b[8], c[8], d[8];
+    SIMD_UNROLL
+    for (int i = 0; i < 8; i++) {
+        a[i] = row[i].lo, b[i] = row[i].hi;
+        c[i] = row[i + 8].lo, d[i] = row[i + 8].hi;
+    }
+    v_transpose8_(a);
+    v_transpose8_(b);
+    v_transpose8_(c);
+    v_transpose8_(d);
+    SIMD_UNROLL
+    for (int i = 0; i < 8; i++) {
+        row[i] = (vf){a[i], c[i]};
+        row[i + 8] = (vf){b[i], d[i]};
+    }
+}

@@ -1,0 +1,134 @@
+/* simd_avx512.h: the words on AVX-512 F, BW, DQ, VL: one register each. */
+#include <immintrin.h>
+
+typedef struct vf {
+    __m512 v;
+} vf;
+
+#define V_REGISTERS 1
+
+SIMD_INLINE vf v_load(const float *p) {
+    return (vf){_mm512_loadu_ps(p)};
+}
+SIMD_INLINE void v_store(float *p, vf a) {
+    _mm512_storeu_ps(p, a.v);
+}
+SIMD_INLINE vf v_set1(float x) {
+    return (vf){_mm512_set1_ps(x)};
+}
+SIMD_INLINE vf v_zero(void) {
+    return (vf){_mm512_setzero_ps()};
+}
+SIMD_INLINE vf v_add(vf a, vf b) {
+    return (vf){_mm512_add_ps(a.v, b.v)};
+}
+SIMD_INLINE vf v_sub(vf a, vf b) {
+    return (vf){_mm512_sub_ps(a.v, b.v)};
+}
+SIMD_INLINE vf v_mul(vf a, vf b) {
+    return (vf){_mm512_mul_ps(a.v, b.v)};
+}
+SIMD_INLINE vf v_div(vf a, vf b) {
+    return (vf){_mm512_div_ps(a.v, b.v)};
+}
+SIMD_INLINE vf v_fma(vf a, vf b, vf c) {
+    return (vf){_mm512_fmadd_ps(a.v, b.v, c.v)};
+}
+SIMD_INLINE vf v_muladd(vf a, vf b, vf c) {
+    return v_fma(a, b, c);
+}
+SIMD_INLINE vf v_max(vf a, vf b) {
+    return (vf){_mm512_max_ps(a.v, b.v)};
+}
+SIMD_INLINE vf v_min(vf a, vf b) {
+    return (vf){_mm512_min_ps(a.v, b.v)};
+}
+SIMD_INLINE vf v_round(vf a) { /* to nearest even; |a| < 2^22 */
+    return (vf){_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+}
+SIMD_INLINE vf v_pow2(vf n) { /* 2^n for whole n in [-126, 127]; 0 for -127 */
+    __m512i e = _mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127));
+    return (vf){_mm512_castsi512_ps(_mm512_slli_epi32(e, 23))};
+}
+SIMD_INLINE __mmask16 v_mask_(int n) {
+    return (__mmask16)((1u << n) - 1);
+}
+SIMD_INLINE vf v_load_part(const float *p, int n) {
+    return (vf){_mm512_maskz_loadu_ps(v_mask_(n), p)};
+}
+SIMD_INLINE void v_store_part(float *p, vf a, int n) {
+    _mm512_mask_storeu_ps(p, v_mask_(n), a.v);
+}
+SIMD_INLINE vf v_first(int n, vf a, vf b) {
+    return (vf){_mm512_mask_blend_ps(v_mask_(n), b.v, a.v)};
+}
+SIMD_INLINE uint32_t v_gt_bits(vf a, vf b) {
+    return _mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ);
+}
+SIMD_INLINE float v_sum(vf a) {
+    __m256 h = _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
+    __m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+    q = _mm_add_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_add_ss(q, _mm_shuffle_ps(q, q, 1)));
+}
+SIMD_INLINE float v_maxof(vf a) {
+    __m256 h = _mm256_max_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
+    __m128 q = _mm_max_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+    q = _mm_max_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_max_ss(q, _mm_shuffle_ps(q, q, 1)));
+}
+SIMD_INLINE vf v_load_bf16(const uint16_t *p) {
+    __m512i w = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
+    return (vf){_mm512_castsi512_ps(_mm512_slli_epi32(w, 16))};
+}
+SIMD_INLINE vf v_load_f16(const uint16_t *p) {
+    return (vf){_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p))};
+}
+SIMD_INLINE void v_store_bf16(uint16_t *p, vf a) {
+    __m512i u = _mm512_castps_si512(a.v), high = _mm512_srli_epi32(u, 16);
+    __m512i odd = _mm512_and_si512(high, _mm512_set1_epi32(1));
+    __m512i even = _mm512_add_epi32(u, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+    __mmask16 nan = _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q);
+    __m512i r =
+        _mm512_mask_or_epi32(_mm512_srli_epi32(even, 16), nan, high, _mm512_set1_epi32(0x40));
+    _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(r));
+}
+SIMD_INLINE void v_store_f16(uint16_t *p, vf a) {
+    _mm256_storeu_si256((__m256i *)p, _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT));
+}
+SIMD_INLINE vf v_load_i8(const int8_t *p) {
+    return (vf){_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)))};
+}
+SIMD_INLINE vf v_low_nibbles(const uint8_t *p) {
+    __m512i w = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
+    return (vf){_mm512_cvtepi32_ps(_mm512_and_si512(w, _mm512_set1_epi32(15)))};
+}
+SIMD_INLINE vf v_high_nibbles(const uint8_t *p) {
+    __m512i w = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
+    return (vf){_mm512_cvtepi32_ps(_mm512_srli_epi32(w, 4))};
+}
+SIMD_INLINE void v_transpose(vf row[16]) { /* a 16 x 16 square in place */
+    __m512 t[16];
+    SIMD_UNROLL
+    for (int i = 0; i < 16; i += 4) { /* 4 x 4 squares inside each 128-bit lane */
+        __m512 a = _mm512_unpacklo_ps(row[i].v, row[i + 1].v);
+        __m512 b = _mm512_unpackhi_ps(row[i].v, row[i + 1].v);
+        __m512 c = _mm512_unpacklo_ps(row[i + 2].v, row[i + 3].v);
+        __m512 d = _mm512_unpackhi_ps(row[i + 2].v, row[i + 3].v);
+        t[i] = _mm512_shuffle_ps(a, c, 0x44);
+        t[i + 1] = _mm512_shuffle_ps(a, c, 0xee);
+        t[i + 2] = _mm512_shuffle_ps(b, d, 0x44);
+        t[i + 3] = _mm512_shuffle_ps(b, d, 0xee);
+    }
+    SIMD_UNROLL
+    for (int i = 0; i < 4; i++) { /* then the 4 x 4 square of lanes */
+        __m512 a = _mm512_shuffle_f32x4(t[i], t[i + 4], 0x44);
+        __m512 b = _mm512_shuffle_f32x4(t[i], t[i + 4], 0xee);
+        __m512 c = _mm512_shuffle_f32x4(t[i + 8], t[i + 12], 0x44);
+        __m512 d = _mm512_shuffle_f32x4(t[i + 8], t[i + 12], 0xee);
+        row[i].v = _mm512_shuffle_f32x4(a, c, 0x88);
+        row[i + 4].v = _mm512_shuffle_f32x4(a, c, 0xdd);
+        row[i + 8].v = _mm512_shuffle_f32x4(b, d, 0x88);
+        row[i + 12].v = _mm512_shuffle_f32x4(b, d, 0xdd);
+    }
+}

@@ -1,0 +1,151 @@
+/* simd_neon.h: the words on AArch64 NEON: four registers each. */
+#include <arm_neon.h>
+
+typedef struct vf {
+    float32x4_t q[4];
+} vf;
+
+#define V_REGISTERS 4
+#define V_EACH      SIMD_UNROLL for (int i = 0; i < 4; i++)
+
+SIMD_INLINE vf v_load(const float *p) {
+    vf r;
+    V_EACH r.q[i] = vld1q_f32(p + 4 * i);
+    return r;
+}
+SIMD_INLINE void v_store(float *p, vf a) {
+    V_EACH vst1q_f32(p + 4 * i, a.q[i]);
+}
+SIMD_INLINE vf v_set1(float x) {
+    vf r;
+    V_EACH r.q[i] = vdupq_n_f32(x);
+    return r;
+}
+SIMD_INLINE vf v_zero(void) {
+    return v_set1(0);
+}
+SIMD_INLINE vf v_add(vf a, vf b) {
+    V_EACH a.q[i] = vaddq_f32(a.q[i], b.q[i]);
+    return a;
+}
+SIMD_INLINE vf v_sub(vf a, vf b) {
+    V_EACH a.q[i] = vsubq_f32(a.q[i], b.q[i]);
+    return a;
+}
+SIMD_INLINE vf v_mul(vf a, vf b) {
+    V_EACH a.q[i] = vmulq_f32(a.q[i], b.q[i]);
+    return a;
+}
+SIMD_INLINE vf v_div(vf a, vf b) {
+    V_EACH a.q[i] = vdivq_f32(a.q[i], b.q[i]);
+    return a;
+}
+SIMD_INLINE vf v_fma(vf a, vf b, vf c) {
+    V_EACH c.q[i] = vfmaq_f32(c.q[i], a.q[i], b.q[i]);
+    return c;
+}
+SIMD_INLINE vf v_muladd(vf a, vf b, vf c) {
+    return v_fma(a, b, c);
+}
+SIMD_INLINE vf v_max(vf a, vf b) { /* vmaxq would spread NaN */
+    V_EACH b.q[i] = vbslq_f32(vcgtq_f32(a.q[i], b.q[i]), a.q[i], b.q[i]);
+    return b;
+}
+SIMD_INLINE vf v_min(vf a, vf b) {
+    V_EACH b.q[i] = vbslq_f32(vcltq_f32(a.q[i], b.q[i]), a.q[i], b.q[i]);
+    return b;
+}
+SIMD_INLINE vf v_round(vf a) { /* to nearest even; |a| < 2^22 */
+    V_EACH a.q[i] = vrndnq_f32(a.q[i]);
+    return a;
+}
+SIMD_INLINE vf v_pow2(vf n) { /* 2^n for whole n in [-126, 127]; 0 for -127 */
+    V_EACH n.q[i] =
+        vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(n.q[i]), vdupq_n_s32(127)), 23));
+    return n;
+}
+SIMD_INLINE vf v_load_part(const float *p, int n) {
+    float lane[16] = {0};
+    for (int i = 0; i < n; i++) lane[i] = p[i];
+    return v_load(lane);
+}
+SIMD_INLINE void v_store_part(float *p, vf a, int n) {
+    float lane[16];
+    v_store(lane, a);
+    for (int i = 0; i < n; i++) p[i] = lane[i];
+}
+SIMD_INLINE vf v_first(int n, vf a, vf b) {
+    const int32_t index[4] = {0, 1, 2, 3};
+    int32x4_t lane = vld1q_s32(index);
+    V_EACH b.q[i] = vbslq_f32(vcltq_s32(lane, vdupq_n_s32(n - 4 * i)), a.q[i], b.q[i]);
+    return b;
+}
+SIMD_INLINE uint32_t v_gt_bits(vf a, vf b) {
+    const uint32_t weight[4] = {1, 2, 4, 8};
+    uint32x4_t w = vld1q_u32(weight);
+    uint32_t bits = 0;
+    V_EACH bits |= vaddvq_u32(vandq_u32(vcgtq_f32(a.q[i], b.q[i]), w)) << 4 * i;
+    return bits;
+}
+SIMD_INLINE float v_sum(vf a) {
+    float32x4_t q = vaddq_f32(vaddq_f32(a.q[0], a.q[2]), vaddq_f32(a.q[1], a.q[3]));
+    float32x2_t h = vadd_f32(vget_low_f32(q), vget_high_f32(q));
+    return vget_lane_f32(h, 0) + vget_lane_f32(h, 1);
+}
+SIMD_INLINE float v_maxof(vf a) {
+    return vmaxvq_f32(vmaxq_f32(vmaxq_f32(a.q[0], a.q[2]), vmaxq_f32(a.q[1], a.q[3])));
+}
+SIMD_INLINE vf v_load_bf16(const uint16_t *p) {
+    vf r;
+    V_EACH r.q[i] = vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p + 4 * i), 16));
+    return r;
+}
+SIMD_INLINE vf v_load_f16(const uint16_t *p) {
+    vf r;
+    V_EACH r.q[i] = vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * i)));
+    return r;
+}
+SIMD_INLINE void v_store_bf16(uint16_t *p, vf a) {
+    SIMD_UNROLL
+    for (int i = 0; i < 4; i++) {
+        uint32x4_t u = vreinterpretq_u32_f32(a.q[i]), high = vshrq_n_u32(u, 16);
+        uint32x4_t odd = vandq_u32(high, vdupq_n_u32(1));
+        uint32x4_t even = vaddq_u32(u, vaddq_u32(odd, vdupq_n_u32(0x7fff)));
+        uint32x4_t quiet = vorrq_u32(high, vdupq_n_u32(0x40));
+        uint32x4_t number = vceqq_f32(a.q[i], a.q[i]);
+        vst1_u16(p + 4 * i, vmovn_u32(vbslq_u32(number, vshrq_n_u32(even, 16), quiet)));
+    }
+}
+SIMD_INLINE void v_store_f16(uint16_t *p, vf a) {
+    V_EACH vst1_u16(p + 4 * i, vreinterpret_u16_f16(vcvt_f16_f32(a.q[i])));
+}
+SIMD_INLINE vf v_i16_(int16x8_t lo, int16x8_t hi) {
+    vf r;
+    r.q[0] = vcvtq_f32_s32(vmovl_s16(vget_low_s16(lo)));
+    r.q[1] = vcvtq_f32_s32(vmovl_s16(vget_high_s16(lo)));
+    r.q[2] = vcvtq_f32_s32(vmovl_s16(vget_low_s16(hi)));
+    r.q[3] = vcvtq_f32_s32(vmovl_s16(vget_high_s16(hi)));
+    return r;
+}
+SIMD_INLINE vf v_load_i8(const int8_t *p) {
+    int8x16_t w = vld1q_s8(p);
+    return v_i16_(vmovl_s8(vget_low_s8(w)), vmovl_s8(vget_high_s8(w)));
+}
+SIMD_INLINE vf v_u8_(uint8x16_t w) {
+    return v_i16_(vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(w))),
+                  vreinterpretq_s16_u16(vmovl_u8(vget_high_u8(w))));
+}
+SIMD_INLINE vf v_low_nibbles(const uint8_t *p) {
+    return v_u8_(vandq_u8(vld1q_u8(p), vdupq_n_u8(15)));
+}
+SIMD_INLINE vf v_high_nibbles(const uint8_t *p) {
+    return v_u8_(vshrq_n_u8(vld1q_u8(p), 4));
+}
+SIMD_INLINE void v_transpose(vf row[16]) { /* a 16 x 16 square in place */
+    float in[16][16], out[16][16];
+    for (int i = 0; i < 16; i++) v_store(in[i], row[i]);
+    for (int i = 0; i < 16; i++)
+        for (int j = 0; j < 16; j++) out[i][j] = in[j][i];
+    for (int i = 0; i < 16; i++) row[i] = v_load(out[i]);
+}
+#undef V_EACH

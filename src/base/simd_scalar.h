@@ -1,0 +1,139 @@
+/* simd_scalar.h: the words as plain loops: the fallback of every CPU, and the meaning of the
+ * others. */
+#include <math.h>
+
+#include "base/half.h"
+
+typedef struct vf {
+    float lane[16];
+} vf;
+
+#define V_REGISTERS                                                                                \
+    1 /* hardware registers one vf takes; the kernels size their tiles by it (0 = no registers) */
+#define V_EACH for (int i = 0; i < 16; i++)
+
+SIMD_INLINE vf v_load(const float *p) {
+    vf r;
+    V_EACH r.lane[i] = p[i];
+    return r;
+}
+SIMD_INLINE void v_store(float *p, vf a) {
+    V_EACH p[i] = a.lane[i];
+}
+SIMD_INLINE vf v_set1(float x) {
+    vf r;
+    V_EACH r.lane[i] = x;
+    return r;
+}
+SIMD_INLINE vf v_zero(void) {
+    return v_set1(0);
+}
+SIMD_INLINE vf v_add(vf a, vf b) {
+    V_EACH a.lane[i] += b.lane[i];
+    return a;
+}
+SIMD_INLINE vf v_sub(vf a, vf b) {
+    V_EACH a.lane[i] -= b.lane[i];
+    return a;
+}
+SIMD_INLINE vf v_mul(vf a, vf b) {
+    V_EACH a.lane[i] *= b.lane[i];
+    return a;
+}
+SIMD_INLINE vf v_div(vf a, vf b) {
+    V_EACH a.lane[i] /= b.lane[i];
+    return a;
+}
+SIMD_INLINE vf v_fma(vf a, vf b, vf c) {
+    V_EACH c.lane[i] = fmaf(a.lane[i], b.lane[i], c.lane[i]);
+    return c;
+}
+SIMD_INLINE vf v_muladd(vf a, vf b, vf c) {
+    V_EACH c.lane[i] += a.lane[i] * b.lane[i];
+    return c;
+}
+SIMD_INLINE vf v_max(vf a, vf b) {
+    V_EACH b.lane[i] = a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i];
+    return b;
+}
+SIMD_INLINE vf v_min(vf a, vf b) {
+    V_EACH b.lane[i] = a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i];
+    return b;
+}
+SIMD_INLINE vf v_round(vf a) { /* to nearest even; |a| < 2^22 */
+    V_EACH a.lane[i] = a.lane[i] + 12582912.0f - 12582912.0f;
+    return a;
+}
+SIMD_INLINE vf v_pow2(vf n) { /* 2^n for whole n in [-126, 127]; 0 for -127 */
+    V_EACH n.lane[i] =
+        f32_from_bits((uint32_t)((int32_t)(n.lane[i] == n.lane[i] ? n.lane[i] : 0) + 127) << 23);
+    return n;
+}
+SIMD_INLINE vf v_load_part(const float *p, int n) {
+    vf r;
+    V_EACH r.lane[i] = i < n ? p[i] : 0;
+    return r;
+}
+SIMD_INLINE void v_store_part(float *p, vf a, int n) {
+    for (int i = 0; i < n; i++) p[i] = a.lane[i];
+}
+SIMD_INLINE vf v_first(int n, vf a, vf b) {
+    for (int i = 0; i < 16 && i < n; i++) b.lane[i] = a.lane[i];
+    return b;
+}
+SIMD_INLINE uint32_t v_gt_bits(vf a, vf b) {
+    uint32_t bits = 0;
+    V_EACH bits |= (uint32_t)(a.lane[i] > b.lane[i]) << i;
+    return bits;
+}
+SIMD_INLINE float v_sum(vf a) {
+    for (int half = 8; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) a.lane[i] += a.lane[i + half];
+    return a.lane[0];
+}
+SIMD_INLINE float v_maxof(vf a) {
+    for (int half = 8; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            a.lane[i] = a.lane[i] > a.lane[i + half] ? a.lane[i] : a.lane[i + half];
+    return a.lane[0];
+}
+SIMD_INLINE vf v_load_bf16(const uint16_t *p) {
+    vf r;
+    V_EACH r.lane[i] = bf16_to_f32(p[i]);
+    return r;
+}
+SIMD_INLINE vf v_load_f16(const uint16_t *p) {
+    vf r;
+    V_EACH r.lane[i] = f16_to_f32(p[i]);
+    return r;
+}
+SIMD_INLINE void v_store_bf16(uint16_t *p, vf a) {
+    V_EACH p[i] = bf16_from_f32(a.lane[i]);
+}
+SIMD_INLINE void v_store_f16(uint16_t *p, vf a) {
+    V_EACH p[i] = f16_from_f32(a.lane[i]);
+}
+SIMD_INLINE vf v_load_i8(const int8_t *p) {
+    vf r;
+    V_EACH r.lane[i] = (float)p[i];
+    return r;
+}
+SIMD_INLINE vf v_low_nibbles(const uint8_t *p) {
+    vf r;
+    V_EACH r.lane[i] = (float)(p[i] & 15);
+    return r;
+}
+SIMD_INLINE vf v_high_nibbles(const uint8_t *p) {
+    vf r;
+    V_EACH r.lane[i] = (float)(p[i] >> 4);
+    return r;
+}
+SIMD_INLINE void v_transpose(vf row[16]) { /* a 16 x 16 square in place */
+    for (int i = 0; i < 16; i++)
+        for (int j = i + 1; j < 16; j++) {
+            float x = row[i].lane[j];
+            row[i].lane[j] = row[j].lane[i];
+            row[j].lane[i] = x;
+        }
+}
+#undef V_EACH
