@@ -3,15 +3,16 @@
  * AVX2, four NEON, or an array.
  *
  * Every word means the same everywhere, to the bit, v_muladd excepted:
- *   v_fma(a, b, c)     a * b + c rounded once. The canonical arithmetic of the selection uses
- * nothing else. v_muladd(a, b, c)  the same where the hardware fuses; rounded twice in the scalar
- * build, where fusing is a slow call. v_max(a, b)        b where either is NaN, and b where both
- * are zero. v_min(a, b)        likewise. v_sum(a), v_maxof(a)  all lanes, always added in the same
- * tree: halves of 8, 4, 2, 1. v_maxof needs NaN-free lanes. v_load_part(p, n)  lanes 0..n-1 from p,
- * the rest 0; reads nothing behind p[n-1]. n in 0..16. v_first(n, a, b)   lanes 0..n-1 of a, the
- * others of b. v_gt_bits(a, b)    bit i set where lane i of a > lane i of b (false with NaN). Loads
- * and stores need no alignment. Public names of a kernel file are made with SIMD_NAME(score_block).
- */
+ *   v_fma(a, b, c)     a * b + c rounded once: the canonical arithmetic of the selection.
+ *   v_muladd(a, b, c)  the same where the hardware fuses; rounded twice in the scalar build,
+ *                      where fusing is a slow call.
+ *   v_max(a, b)        b where either is NaN, and b where both are zero. v_min likewise.
+ *   v_sum(a)           all lanes, always added in the same tree: halves of 8, 4, 2, 1.
+ *   v_maxof(a)         the greatest lane; the lanes must be free of NaN.
+ *   v_load_part(p, n)  lanes 0..n-1 from p, the rest 0; reads nothing behind p[n-1]; n in 0..16.
+ *   v_first(n, a, b)   lanes 0..n-1 of a, the others of b.
+ *   v_gt_bits(a, b)    bit i set where lane i of a > lane i of b (false with NaN).
+ * Loads and stores need no alignment. Public names of a kernel file are SIMD_NAME(score_block). */
 #ifndef MSA_BASE_SIMD_H
 #define MSA_BASE_SIMD_H
 
@@ -36,9 +37,8 @@
 #include "base/simd_scalar.h"
 #endif
 
-/* 2^x to within 2 ULP for x in [-126, 128); +0 for x <= -127 and -inf; NaN stays NaN. x must be <
- * 128. x = n + f with n whole, |f| <= 1/2; 2^f by a polynomial of degree 6, 2^n by writing the
- * exponent. */
+/* 2^x to within 2 ULP for x in [-126, 128); +0 for x <= -127 and -inf; NaN stays NaN; x < 128.
+ * x = n + f with n whole, |f| <= 1/2: 2^f by a polynomial, 2^n by writing the exponent. */
 SIMD_INLINE vf v_exp2(vf x) {
     x = v_max(v_set1(-127.0f), x);
     vf n = v_round(x), f = v_sub(x, n);
