@@ -1,0 +1,198 @@
+/* model.h: a model file, its tokenizer and chat template, a session that feeds tokens and gives
+ * logits, sampling.
+ *
+ *     msa_model *model;  msa_session *session;  msa_tokens prompt = {0};
+ *     msa_model_load(&model, "model.gguf", &err);
+ *     msa_tokenize(model, text, n_bytes, MSA_ADD_SPECIAL, &prompt, &err);
+ *     msa_session_create(&session, model, &params, &err);       params from msa_session_defaults
+ *     msa_session_feed(session, prompt.ids, prompt.n, NULL, NULL, &err);
+ *     msa_sampler_pick(sampler, msa_session_logits(session), &token, &err);
+ *
+ * Caveats first:
+ *   - A session is one mutable timeline. Feeding appends; rewinding drops the end; a fork is
+ *     another timeline with the same past. The context limit is an error, never a silent cut.
+ *   - The model must outlive its sessions. A model is read-only and may serve several threads.
+ *   - Token ids are int32, 0 .. vocabulary - 1. Text is bytes; UTF-8 is expected, not required. */
+#ifndef MSA_MODEL_H
+#define MSA_MODEL_H
+
+#include "msa/attn.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- model files ---------------------------------------------------------------------------- */
+
+typedef struct msa_model msa_model;
+
+typedef struct msa_model_info {
+    const char *architecture; /* "llama", "qwen2", "qwen3" */
+    const char *name;         /* general.name, or "" */
+    const char *weights;      /* formats and their share: "Q4_1 75 %, Q8_0 24 %, F32 1 %" */
+    int64_t n_parameters, n_file_bytes, n_weight_bytes;
+    int32_t n_layers, n_embd, n_ff, n_q_heads, n_kv_heads, head_dim, n_ctx_train, n_vocab;
+    float rope_base;
+    int32_t has_index;         /* 1 where the file holds an index branch */
+    const char *tokenizer;     /* "gpt2 (smollm)": model and pre-tokeniser */
+    const char *chat_template; /* recognised family ("chatml-smollm"), "unknown" or "none" */
+} msa_model_info;
+
+/* Loads a GGUF v3 file of the Llama family by mapping it. MSA_E_FORMAT names the key or tensor that
+ * is missing, truncated or contradicts another; MSA_E_UNSUPPORTED what this version cannot run. */
+MSA_API msa_status msa_model_load(msa_model **model, const char *path, msa_error *err);
+MSA_API void msa_model_free(msa_model *model);                            /* NULL is fine */
+MSA_API const msa_model_info *msa_model_get_info(const msa_model *model); /* lives with it */
+
+/* ---- text and tokens ------------------------------------------------------------------------- */
+
+typedef struct msa_tokens { /* start from {0}; grown as needed; freed with msa_tokens_free */
+    int32_t *ids;
+    size_t n, capacity;
+} msa_tokens;
+MSA_API void msa_tokens_free(msa_tokens *tokens);
+
+enum {
+    MSA_ADD_SPECIAL = 1,  /* begin-of-text and the like, as the model's file asks */
+    MSA_PARSE_SPECIAL = 2 /* "<|im_start|>" in the text is the token, not its letters */
+};
+
+/* Appends the tokens of n_bytes of text. Any bytes are accepted and survive msa_detokenize. */
+MSA_API msa_status msa_tokenize(const msa_model *model, const char *text, size_t n_bytes, int flags,
+                                msa_tokens *out, msa_error *err);
+/* The bytes of n tokens: *text is NUL-terminated, freed with msa_text_free. Special tokens give
+ * their names only with MSA_PARSE_SPECIAL in flags, nothing otherwise. */
+MSA_API msa_status msa_detokenize(const msa_model *model, const int32_t *ids, size_t n, int flags,
+                                  char **text, size_t *n_bytes, msa_error *err);
+MSA_API void msa_text_free(char *text);
+/* 1 where the token ends an answer (end of text, end of turn). */
+MSA_API int msa_token_is_end(const msa_model *model, int32_t id);
+
+/* Text of a stream of tokens, never half a UTF-8 character. */
+typedef struct msa_text_stream msa_text_stream;
+MSA_API msa_status msa_text_stream_create(msa_text_stream **s, const msa_model *model,
+                                          msa_error *err);
+/* *text points to the n_bytes that became complete (maybe 0); valid until the next call. */
+MSA_API msa_status msa_text_stream_push(msa_text_stream *s, int32_t id, const char **text,
+                                        size_t *n_bytes, msa_error *err);
+/* What is left at the end, whole characters or not. */
+MSA_API void msa_text_stream_flush(msa_text_stream *s, const char **text, size_t *n_bytes);
+MSA_API void msa_text_stream_free(msa_text_stream *s);
+
+typedef struct msa_chat_message {
+    const char *role; /* "system", "user", "assistant" */
+    const char *content;
+} msa_chat_message;
+
+/* Formats a conversation by the model's own template, byte for byte as its authors' tools do, ready
+ * for msa_tokenize with MSA_PARSE_SPECIAL (and without MSA_ADD_SPECIAL). add_generation_prompt: 1
+ * ends with the opening of the assistant's turn. A template this version does not know is
+ * MSA_E_UNSUPPORTED and quotes its beginning. *text is freed with msa_text_free. */
+MSA_API msa_status msa_chat_format(const msa_model *model, const msa_chat_message *messages,
+                                   size_t n, int add_generation_prompt, char **text,
+                                   msa_error *err);
+
+/* ---- sessions -------------------------------------------------------------------------------- */
+
+typedef enum msa_attn_mode { MSA_ATTN_DENSE = 0, MSA_ATTN_MSA = 1 } msa_attn_mode;
+typedef enum msa_selector {
+    MSA_SELECTOR_AUTO = 0,  /* the index branch where the file has one, else proxy */
+    MSA_SELECTOR_INDEX = 1, /* refused where the file has none */
+    MSA_SELECTOR_PROXY = 2  /* group-mean query against each group's own keys; nothing trained */
+} msa_selector;
+
+typedef struct msa_session_params {
+    int32_t n_ctx; /* most tokens the session can hold; 0: what the model was trained for */
+    msa_attn_mode attn;
+    msa_selector selector;
+    int32_t block, topk, local, init; /* as in msa_shape */
+    uint64_t dense_layers[4]; /* bit i of the 256 set: layer i attends densely in MSA mode too */
+    msa_dtype kv_dtype;       /* of keys and values */
+    int32_t n_threads;        /* 0: as many as OpenMP gives */
+    int32_t chunk;            /* tokens per prefill step; 0: chosen */
+    int64_t kv_pages;         /* capacity for this session and its forks; 0: n_ctx / block + 1 */
+} msa_session_params;
+
+/* What makes sense for the model at hand: MSA with block 64, top-k 8, init 1, local 2 for models
+ * without an index branch whose context is 8,192 or less, M3's 128 / 16 with init 1, local 2 above;
+ * f16 keys and values. */
+MSA_API msa_session_params msa_session_defaults(const msa_model *model);
+
+typedef struct msa_session msa_session;
+MSA_API msa_status msa_session_create(msa_session **session, const msa_model *model,
+                                      const msa_session_params *params, msa_error *err);
+MSA_API void msa_session_free(msa_session *session); /* NULL is fine */
+/* The parameters in force, zeros replaced by what was chosen. Lives with the session. */
+MSA_API const msa_session_params *msa_session_get_params(const msa_session *session);
+
+/* Called after each chunk with the tokens done of those being fed; return 0 to go on, anything else
+ * to stop (MSA_E_CANCELLED; the chunks that were done stay fed). */
+typedef int msa_progress_fn(void *user, int64_t n_done, int64_t n_total);
+
+/* Feeds n >= 1 tokens. Fails with MSA_E_FULL before anything is done when they don't fit the
+ * context: the text says how many there are, how many fit, and what to change. */
+MSA_API msa_status msa_session_feed(msa_session *session, const int32_t *ids, size_t n,
+                                    msa_progress_fn *progress, void *user, msa_error *err);
+/* Logits after the last token fed: [n_vocab], valid until the next feed or rewind; NULL before any
+ * feed and after a rewind. */
+MSA_API const float *msa_session_logits(const msa_session *session);
+/* Like feed, and hands out the logits of every token: called once per row, in order, `position`
+ * absolute. For perplexity and tests. */
+typedef int msa_logits_fn(void *user, int64_t position, const float *logits, int32_t n_vocab);
+MSA_API msa_status msa_session_feed_logits(msa_session *session, const int32_t *ids, size_t n,
+                                           msa_logits_fn *rows, void *user, msa_error *err);
+MSA_API int64_t msa_session_length(const msa_session *session);
+/* Drops everything behind the first n tokens. */
+MSA_API msa_status msa_session_rewind(msa_session *session, int64_t n, msa_error *err);
+/* Another timeline with the same past, sharing its cache until one of them writes. Shares the
+ * original's page capacity; use both from one thread at a time. */
+MSA_API msa_status msa_session_fork(msa_session **fork, msa_session *session, msa_error *err);
+
+/* Counted since the session was created or msa_session_stats_reset. */
+typedef struct msa_session_stats {
+    int64_t n_prefill_tokens, n_decode_tokens; /* fed two or more at a time, and one by one */
+    double prefill_s, decode_s;                /* wall seconds */
+    double prefill_attn_s, decode_attn_s;      /* of these in selection and attention */
+    double prefill_keys, decode_keys; /* main keys read, summed over queries; mean over layers and
+                                         groups */
+    double prefill_keys_dense, decode_keys_dense; /* what dense attention would have read */
+} msa_session_stats;
+MSA_API msa_session_stats msa_session_get_stats(const msa_session *session);
+MSA_API void msa_session_stats_reset(msa_session *session);
+
+/* Watching selections: called for each layer and chunk that selected, with ids token-major,
+ * ascending ([n, Hkv, k], MSA_TOKEN_MAJOR) for the n tokens from position `first`. NULL stops. */
+typedef void msa_watch_fn(void *user, int32_t layer, int64_t first, int64_t n,
+                          const msa_shape *shape, const int32_t *ids);
+MSA_API void msa_session_watch(msa_session *session, msa_watch_fn *watch, void *user);
+
+/* ---- sampling -------------------------------------------------------------------------------- */
+
+typedef struct msa_sampler_params {
+    float temperature;    /* 0: greedy */
+    int32_t top_k;        /* 0: off */
+    float top_p;          /* 1: off */
+    float min_p;          /* 0: off */
+    float repeat_penalty; /* 1: off */
+    int32_t repeat_last;  /* tokens looked back for the penalty; 0: off, -1: all */
+    uint64_t seed;
+} msa_sampler_params;
+
+/* temperature 0.8, top-k 40, top-p 0.95, min-p 0.05, penalty off (1.0, last 64), seed 0. */
+MSA_API msa_sampler_params msa_sampler_defaults(void);
+
+typedef struct msa_sampler msa_sampler;
+MSA_API msa_status msa_sampler_create(msa_sampler **s, const msa_sampler_params *params,
+                                      int32_t n_vocab, msa_error *err);
+/* Order: repetition penalty, top-k, top-p, min-p, temperature, draw; greedy when temperature is 0.
+ * Ties go to the lower id. Same seed, same logits: same tokens, on every machine. */
+MSA_API msa_status msa_sampler_pick(msa_sampler *s, const float *logits, int32_t *id,
+                                    msa_error *err);
+/* Tells the sampler of a token in the text (prompt or picked): the penalty looks at these. */
+MSA_API msa_status msa_sampler_accept(msa_sampler *s, int32_t id, msa_error *err);
+MSA_API void msa_sampler_free(msa_sampler *s);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
