@@ -1,0 +1,12 @@
+# A door in front of CMake and the scripts in tools/, which install what is missing and say so first.
+.PHONY: all demo test bench clean
+all:
+	@tools/build.sh
+demo: all
+	@tools/demo.sh
+test:
+	@tools/test.sh
+bench: all
+	@build/msa bench attn && build/msa bench model -m models/SmolLM2-135M-Instruct.Q4_1.gguf
+clean:
+	rm -rf build
