@@ -1,7 +1,7 @@
 #!/bin/bash
-# tools/arm64-sysroot.sh DIR: unpacks the 64-bit Arm libraries the tests link into DIR. They are fetched as Debian packages
-# with apt's own settings for mirrors and proxies, into a list and a folder of their own: nothing is installed, and the
-# machine's architectures stay as they are.
+# tools/arm64-sysroot.sh DIR: unpacks the 64-bit Arm libraries the tests link into DIR. They come
+# as Debian packages, with apt's own settings for mirrors and proxies, into lists of their own:
+# nothing is installed, and the architectures of this machine stay as they are.
 set -euo pipefail
 dir=$1
 packages="libcmocka-dev libcmocka0 libjansson-dev libjansson4 libpcre2-dev libpcre2-8-0
@@ -17,7 +17,10 @@ dir=$(cd "$dir" && pwd)
 case $ID in
 debian) echo "deb http://deb.debian.org/debian $VERSION_CODENAME main" ;;
 ubuntu) echo "deb http://ports.ubuntu.com/ubuntu-ports $VERSION_CODENAME main universe" ;;
-*) echo "no Arm packages known for '$ID'; leave these tests out with ctest -E arm64" >&2 && exit 1 ;;
+*)
+    echo "no Arm packages known for '$ID'; leave these tests out with ctest -E arm64" >&2
+    exit 1
+    ;;
 esac >"$dir/apt/sources.list"
 : >"$dir/apt/status"
 settings=(-q -o APT::Architecture=arm64 -o APT::Architectures::=arm64 -o Dir::State="$dir/apt"

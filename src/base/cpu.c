@@ -20,13 +20,20 @@ const char *msa_isa_name(msa_isa isa) {
     return (int)isa >= 0 && isa < MSA_ISA_COUNT ? NAMES[isa] : "?";
 }
 
+#if defined(__x86_64__)
+/* By CPUID leaf 1: clang 14 has no name for it. */
+static int has_f16c(void) {
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+#endif
+
 int msa_isa_available(msa_isa isa) {
     switch (isa) {
     case MSA_ISA_SCALAR: return 1;
 #if defined(__x86_64__)
     case MSA_ISA_AVX2:
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-               __builtin_cpu_supports("f16c");
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
     case MSA_ISA_AVX512:
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
@@ -64,7 +71,7 @@ const char *cpu_model_name(void) {
 #if defined(__x86_64__)
     static _Thread_local char name[49];
     unsigned word[12];
-    if (__get_cpuid_max(0x80000000u, NULL) < 0x80000004u) return "x86-64";
+    if ((unsigned)__get_cpuid_max(0x80000000u, NULL) < 0x80000004u) return "x86-64";
     for (unsigned i = 0; i < 3; i++)
         __get_cpuid(0x80000002u + i, &word[4 * i], &word[4 * i + 1], &word[4 * i + 2],
                     &word[4 * i + 3]);
