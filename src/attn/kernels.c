@@ -1,0 +1,37 @@
+/* kernels.c: the kernel table as data: one column per instruction set of this build. */
+#include "attn/kernels.h"
+
+#define COLUMN(isa)                                                                                \
+    {                                                                                              \
+        pack_panels_##isa, pack_rows_##isa, score_block_##isa, attend_block_##isa,                 \
+            select_above_##isa, merge_parts_##isa                                                  \
+    }
+#define DECLARE(isa)                                                                               \
+    extern pack_panels_fn pack_panels_##isa;                                                       \
+    extern pack_rows_fn pack_rows_##isa;                                                           \
+    extern score_block_fn score_block_##isa;                                                       \
+    extern attend_block_fn attend_block_##isa;                                                     \
+    extern select_above_fn select_above_##isa;                                                     \
+    extern merge_parts_fn merge_parts_##isa;
+
+DECLARE(scalar)
+#if defined(__x86_64__)
+DECLARE(avx2)
+DECLARE(avx512)
+#elif defined(__aarch64__)
+DECLARE(neon)
+#endif
+
+static const attn_kernels TABLE[MSA_ISA_COUNT] = {
+    [MSA_ISA_SCALAR] = COLUMN(scalar),
+#if defined(__x86_64__)
+    [MSA_ISA_AVX2] = COLUMN(avx2),
+    [MSA_ISA_AVX512] = COLUMN(avx512),
+#elif defined(__aarch64__)
+    [MSA_ISA_NEON] = COLUMN(neon),
+#endif
+};
+
+const attn_kernels *attn_kernels_get(void) {
+    return &TABLE[msa_isa_current()];
+}

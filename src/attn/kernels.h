@@ -1,0 +1,77 @@
+/* kernels.h: the table of CPU kernels of this room. The types are declared once, each with the card
+ * of its operator; attn_kernels() gives the column of the instruction set in use.
+ *
+ * Adding a kernel: its type here, one line in the struct, one in the list of kernels.c, and a
+ * X_simd.c. Adding an instruction set: one header of SIMD words and one column. */
+#ifndef MSA_ATTN_KERNELS_H
+#define MSA_ATTN_KERNELS_H
+
+#include "msa/attn.h"
+
+/* Widens n_tokens tokens of `dim` elements into f32 panels [ceil(n_tokens/16)][dim][16]; lanes
+ * beyond n_tokens are 0. Token i starts at src + i * stride_token elements. */
+typedef void pack_panels_fn(const void *src, msa_dtype dtype, int64_t stride_token, int n_tokens,
+                            int dim, float *panels);
+
+/* Widens rows to f32 [n_tokens][padded], padded = dim rounded up to 16, the padding 0. */
+typedef void pack_rows_fn(const void *src, msa_dtype dtype, int64_t stride_token, int n_tokens,
+                          int dim, float *rows);
+
+/* scores[r] = max over the n_tokens of one block of q[r] . k in canonical arithmetic, NaN products
+ * as -inf. q is [n_rows][dim] f32 with q_stride elements between rows; panels hold n_tokens >= 1
+ * tokens (attn.h, MSA_PANELS); whatever lies in lanes beyond them has no effect. */
+typedef void score_block_fn(const float *q, int64_t q_stride, int n_rows, int dim,
+                            const void *panels, msa_dtype dtype, int n_tokens, float *scores);
+
+/* Keys of one block, or of a 16-aligned piece of one, all visible to the rows they meet. */
+typedef struct attend_keys {
+    const void *k; /* panels */
+    const void *v; /* rows of dim elements, v_stride apart */
+    msa_dtype k_dtype, v_dtype;
+    int64_t v_stride;
+    int n; /* keys, >= 1; lanes beyond have no effect */
+} attend_keys;
+
+/* Online softmax of a tile of rows: o = sum of exp(s - m) v, l = sum of exp(s - m), m = max s. */
+typedef struct attend_tile {
+    int dim, padded;  /* padded: dim rounded up to 16 */
+    const float *q;   /* [rows][dim], 8 more rows readable behind the last */
+    float *o;         /* [rows][padded] */
+    float *m, *l;     /* [rows]; start at -inf and 0 */
+    float scale_log2; /* scale * log2(e) */
+    float *scratch;   /* attend_scratch_floats(dim) */
+} attend_tile;
+
+#define ATTEND_CHUNK 32 /* rows whose scores are held at once */
+static inline size_t attend_scratch_floats(int dim) {
+    return (size_t)(ATTEND_CHUNK + 8) * ((size_t)dim + 256);
+}
+
+/* Takes the keys into rows[0..n_rows) of the tile. block_max[i], when not NULL, becomes the larger
+ * of itself and the greatest unscaled score of row rows[i]. dim is a multiple of 8; v rows must be
+ * readable up to `padded` elements. */
+typedef void attend_block_fn(const attend_tile *tile, const int32_t *rows, int n_rows,
+                             const attend_keys *keys, float *block_max);
+
+/* Writes the positions i (ascending) of scores[0..n) with scores[i] > above, NaN never, to `out`
+ * and returns how many. out has room for n. */
+typedef int select_above_fn(const float *scores, int n, float above, int32_t *out);
+
+/* One row of n_parts partial results in order: out = sum w_p o_p / sum w_p, w_p = exp(lse_p - max),
+ * *lse = max + ln sum w_p. Parts with lse -inf do not count; none counting gives 0 and -inf. Part p
+ * is at o + p * o_stride, lse_in[p * lse_stride]. out may be the row of part 0. */
+typedef void merge_parts_fn(int n_parts, int dim, const float *o, int64_t o_stride,
+                            const float *lse_in, int64_t lse_stride, float *out, float *lse);
+
+typedef struct attn_kernels {
+    pack_panels_fn *pack_panels;
+    pack_rows_fn *pack_rows;
+    score_block_fn *score_block;
+    attend_block_fn *attend_block;
+    select_above_fn *select_above;
+    merge_parts_fn *merge_parts;
+} attn_kernels;
+
+const attn_kernels *attn_kernels_get(void);
+
+#endif

@@ -1,0 +1,94 @@
+/* plan.h: what the plans of all operators share: the checked batch, the work items, the workspace.
+ *
+ * An operator's msa_X_plan calls plan_prepare, then fills items and says how large its workspace
+ * is. Items are independent, fixed by shapes and lengths alone, and each output row is written by
+ * one item, or by one merge over partials in item order: that is why thread counts change no bit. */
+#ifndef MSA_ATTN_PLAN_H
+#define MSA_ATTN_PLAN_H
+
+#include <stdbool.h>
+
+#include "base/error.h"
+#include "msa/attn.h"
+
+typedef enum plan_op { PLAN_INDEX, PLAN_DENSE, PLAN_SPARSE, PLAN_DECODE } plan_op;
+
+typedef struct plan_request {
+    int64_t q_start; /* first of its rows among total_q */
+    int64_t q_len;
+    int64_t kv_len;
+    int64_t position;     /* of its first query */
+    int64_t kv_start;     /* contiguous keys: its first token */
+    const int32_t *pages; /* paged keys: its row of the copied page table; NULL when contiguous */
+} plan_request;
+
+/* A piece of work: n_q queries of one request from q_first (an index inside the request), one kv
+ * head, split `split` of n_splits. Operators give `split` their own meaning. */
+typedef struct plan_item {
+    int32_t request, head;
+    int64_t q_first;
+    int32_t n_q, split, n_splits;
+} plan_item;
+
+struct msa_plan {
+    plan_op op;
+    msa_shape shape;
+    int32_t n_threads;
+    bool paged;
+    int64_t n_pages; /* page ids are below this */
+    int64_t total_q, max_kv_len, max_q_len;
+
+    int32_t n_requests;
+    plan_request *requests;
+    size_t requests_capacity;
+    int32_t *page_table;
+    size_t page_table_capacity;
+
+    size_t n_items;
+    plan_item *items;
+    size_t items_capacity;
+
+    /* thread i works in workspace + i * thread_bytes; what threads share lies behind */
+    size_t thread_bytes, shared_bytes;
+    char *workspace;
+    size_t workspace_capacity;
+
+    msa_order order;  /* sparse */
+    int32_t n_splits; /* most splits of any item; 1: outputs are written directly */
+    int64_t chunk_q;  /* sparse, KV-outer: queries per pass */
+};
+
+/* Checks shape, batch and options, creates *plan if NULL (or checks that it is of this op), copies
+ * the batch into it. On failure *plan is unchanged if it existed, NULL if it did not. */
+msa_status plan_prepare(msa_plan **plan, plan_op op, const msa_shape *shape, const msa_batch *batch,
+                        const msa_plan_options *options, msa_error *err);
+
+/* Room for n items (n_items is left alone), and for n_threads * thread + shared bytes. */
+msa_status plan_reserve_items(msa_plan *plan, size_t n, msa_error *err);
+msa_status plan_reserve_workspace(msa_plan *plan, size_t thread_bytes, size_t shared_bytes,
+                                  msa_error *err);
+static inline void *plan_thread_space(const msa_plan *plan, int thread) {
+    return plan->workspace + (size_t)thread * plan->thread_bytes;
+}
+static inline void *plan_shared_space(const msa_plan *plan) {
+    return plan->workspace + (size_t)plan->n_threads * plan->thread_bytes;
+}
+
+/* MSA_E_ARG unless plan is one of `op`. */
+msa_status plan_check(const msa_plan *plan, plan_op op, msa_error *err);
+/* Checks a lane of n_heads heads of dim against the plan: pointer, format, layout, strides. */
+msa_status plan_check_lane(const msa_plan *plan, const msa_lane *lane, const char *name,
+                           int32_t n_heads, int32_t dim, bool panels_allowed, msa_error *err);
+
+/* The block of one head: where its first token (MSA_TOKENS) or first panel (MSA_PANELS) lies. */
+static inline const void *plan_block(const msa_plan *plan, const msa_lane *lane,
+                                     const plan_request *r, int32_t head, int64_t block) {
+    int64_t at = head * lane->stride_head;
+    if (r->pages)
+        at += r->pages[block] * lane->stride_page;
+    else
+        at += (r->kv_start + block * plan->shape.block) * lane->stride_token;
+    return (const char *)lane->data + at * msa_dtype_size(lane->dtype);
+}
+
+#endif

@@ -1,0 +1,51 @@
+/* tile.h: the inner product of score and attend: rows of f32 against panels of sixteen lanes.
+ *
+ *   acc[i][p] = sum over k of a[i][k] * b[k][p*16 .. p*16+15]
+ *
+ * a is read by broadcast, b in its stored format; the accumulators stay in registers, so the shape
+ * (rows x panels) is a constant of each call and fits the register file: see TILE_ROWS. The sum
+ * runs over k in ascending order from 0 with one rounding each: the canonical arithmetic. */
+#ifndef MSA_ATTN_TILE_H
+#define MSA_ATTN_TILE_H
+
+#include "base/simd.h"
+#include "msa/msa.h"
+
+/* Accumulators of the full tile: 16 of 32 registers (AVX-512), 8 of 16 (AVX2), 16 of 32 (NEON). */
+#if V_REGISTERS == 1
+#define TILE_ROWS   8
+#define TILE_PANELS 2
+#else
+#define TILE_ROWS   4
+#define TILE_PANELS 1
+#endif
+
+SIMD_INLINE vf tile_load(const void *p, int64_t at, msa_dtype dtype) {
+    if (dtype == MSA_F32) return v_load((const float *)p + at);
+    if (dtype == MSA_F16) return v_load_f16((const uint16_t *)p + at);
+    return v_load_bf16((const uint16_t *)p + at);
+}
+
+/* `rows`, `panels`, `dtype` and `fused` must be constants where this is inlined. acc is
+ * [rows * panels]. b's element (k, panel) is at k * b_step + panel * b_panel. */
+SIMD_INLINE void tile_product(int rows, int panels, int n_k, const float *a, int64_t a_stride,
+                              const void *b, msa_dtype dtype, int64_t b_step, int64_t b_panel,
+                              int fused, vf *acc) {
+    SIMD_UNROLL
+    for (int i = 0; i < rows * panels; i++) acc[i] = v_zero();
+    for (int k = 0; k < n_k; k++) {
+        vf x[8];
+        SIMD_UNROLL
+        for (int p = 0; p < panels; p++) x[p] = tile_load(b, k * b_step + p * b_panel, dtype);
+        SIMD_UNROLL
+        for (int i = 0; i < rows; i++) {
+            vf q = v_set1(a[i * a_stride + k]);
+            SIMD_UNROLL
+            for (int p = 0; p < panels; p++)
+                acc[i * panels + p] = fused ? v_fma(q, x[p], acc[i * panels + p])
+                                            : v_muladd(q, x[p], acc[i * panels + p]);
+        }
+    }
+}
+
+#endif
