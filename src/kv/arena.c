@@ -1,0 +1,145 @@
+/* arena.c: see arena.h. */
+#include "kv/arena.h"
+
+#include "base/error.h"
+#include "base/mem.h"
+
+static msa_status check_lane(const char *name, int32_t n_heads, int32_t dim, msa_dtype dtype,
+                             msa_error *err) {
+    if (n_heads < 1 || n_heads > 65536)
+        return error_set(err, MSA_E_ARG, "%s must have 1..65536 heads, not %d", name, n_heads);
+    if (dim < 8 || dim > 256 || dim % 8)
+        return error_set(err, MSA_E_ARG,
+                         "the width of %s must be a multiple of 8 in 8..256, not %d", name, dim);
+    if (msa_dtype_size(dtype) == 0)
+        return error_set(err, MSA_E_ARG, "number format %d of %s is not known", (int)dtype, name);
+    return MSA_OK;
+}
+
+static msa_status check_params(const msa_kv_params *p, msa_error *err) {
+    if (p->n_layers < 1 || p->n_layers > 65536)
+        return error_set(err, MSA_E_ARG, "n_layers must be in 1..65536, not %d", p->n_layers);
+    if (p->block < 16 || p->block > 256 || (p->block & (p->block - 1)))
+        return error_set(err, MSA_E_ARG, "block must be a power of two in 16..256, not %d",
+                         p->block);
+    if (p->n_pages < 1 || p->n_pages > INT32_MAX)
+        return error_set(err, MSA_E_ARG, "n_pages must be in 1..2147483647, not %lld",
+                         (long long)p->n_pages);
+    msa_status status = check_lane("keys", p->n_kv_heads, p->head_dim, p->k_dtype, err);
+    if (!status) status = check_lane("values", p->n_kv_heads, p->head_dim, p->v_dtype, err);
+    if (!status && (p->n_index_keys != 0 || p->index_dim != 0))
+        status = check_lane("index keys", p->n_index_keys, p->index_dim, p->index_dtype, err);
+    return status;
+}
+
+/* Heads, widths and the block are small by now: a page fits 64 bits, all of them may not. */
+static bool lay_out(msa_kv *kv) {
+    const msa_kv_params *p = &kv->params;
+    kv->lane[KV_LANE_K] = (kv_lane){p->k_dtype, p->n_kv_heads, p->head_dim, 0, 0, 0};
+    kv->lane[KV_LANE_V] = (kv_lane){p->v_dtype, p->n_kv_heads, p->head_dim, 0, 0, 0};
+    kv->lane[KV_LANE_INDEX] = (kv_lane){p->index_dtype, p->n_index_keys, p->index_dim, 0, 0, 0};
+    for (int i = 0; i < KV_LANES; i++) {
+        kv_lane *lane = &kv->lane[i];
+        size_t all;
+        lane->page_elems = (int64_t)lane->n_heads * p->block * lane->dim;
+        lane->page_bytes =
+            lane->n_heads ? (size_t)lane->page_elems * (size_t)msa_dtype_size(lane->dtype) : 0;
+        lane->offset = kv->layer_bytes;
+        if (!size_mul(lane->page_bytes, (size_t)p->n_pages, &all) ||
+            !size_add(kv->layer_bytes, all, &kv->layer_bytes))
+            return false;
+    }
+    return size_mul(kv->layer_bytes, (size_t)p->n_layers, &kv->n_bytes);
+}
+
+msa_status msa_kv_create(msa_kv **out, const msa_kv_params *params, msa_error *err) {
+    if (!out || !params) return error_set(err, MSA_E_ARG, "kv and params must not be NULL");
+    *out = NULL;
+    msa_status status = check_params(params, err);
+    if (status) return status;
+    msa_kv *kv = mem_calloc(1, sizeof *kv);
+    if (!kv) return error_set(err, MSA_E_NOMEM, "no memory for a cache");
+    kv->params = *params;
+    if (lay_out(kv)) {
+        kv->memory = arena_alloc(kv->n_bytes);
+        kv->n_holders = mem_calloc((size_t)params->n_pages, sizeof *kv->n_holders);
+        kv->free_pages = mem_alloc((size_t)params->n_pages, sizeof *kv->free_pages);
+    }
+    if (!kv->memory || !kv->n_holders || !kv->free_pages) {
+        msa_kv_free(kv);
+        return error_set(err, MSA_E_NOMEM,
+                         "no memory for a cache of %lld pages of %d tokens over %d layers; ask for "
+                         "a shorter context or a smaller format",
+                         (long long)params->n_pages, params->block, params->n_layers);
+    }
+    kv->n_free = params->n_pages;
+    for (int64_t i = 0; i < kv->n_free;
+         i++) /* page 0 is taken first: low pages get touched first */
+        kv->free_pages[i] = (int32_t)(kv->n_free - 1 - i);
+    *out = kv;
+    return MSA_OK;
+}
+
+void msa_kv_free(msa_kv *kv) {
+    if (!kv) return;
+    arena_free(kv->memory, kv->n_bytes);
+    mem_free(kv->n_holders);
+    mem_free(kv->free_pages);
+    mem_free(kv);
+}
+
+const msa_kv_params *msa_kv_get_params(const msa_kv *kv) {
+    return &kv->params;
+}
+
+int64_t msa_kv_pages_free(const msa_kv *kv) {
+    return kv->n_free;
+}
+
+size_t msa_kv_bytes_per_token(const msa_kv *kv) {
+    size_t page = 0;
+    for (int i = 0; i < KV_LANES; i++) page += kv->lane[i].page_bytes;
+    return page / (size_t)kv->params.block * (size_t)kv->params.n_layers;
+}
+
+static msa_lane view_lane(const msa_kv *kv, int32_t layer, int which) {
+    const kv_lane *lane = &kv->lane[which];
+    if (lane->n_heads == 0) return (msa_lane){0};
+    return (msa_lane){
+        .data = kv_lane_start(kv, layer, which),
+        .dtype = lane->dtype,
+        .layout = which == KV_LANE_V ? MSA_TOKENS : MSA_PANELS,
+        .stride_page = lane->page_elems,
+        .stride_token = which == KV_LANE_V ? lane->dim : 0,
+        .stride_head = (int64_t)kv->params.block * lane->dim,
+    };
+}
+
+void msa_kv_lanes(const msa_kv *kv, int32_t layer, msa_lane *k, msa_lane *v, msa_lane *index) {
+    if (k) *k = view_lane(kv, layer, KV_LANE_K);
+    if (v) *v = view_lane(kv, layer, KV_LANE_V);
+    if (index) *index = view_lane(kv, layer, KV_LANE_INDEX);
+}
+
+int32_t kv_page_take(msa_kv *kv) {
+    int32_t page = kv->free_pages[--kv->n_free];
+    kv->n_holders[page] = 1;
+    return page;
+}
+
+void kv_page_hold(msa_kv *kv, int32_t page) {
+    kv->n_holders[page]++;
+}
+
+void kv_page_drop(msa_kv *kv, int32_t page) {
+    if (--kv->n_holders[page] == 0) kv->free_pages[kv->n_free++] = page;
+}
+
+void kv_page_copy(msa_kv *kv, int32_t to, int32_t from) {
+    for (int32_t layer = 0; layer < kv->params.n_layers; layer++)
+        for (int i = 0; i < KV_LANES; i++) {
+            size_t bytes = kv->lane[i].page_bytes;
+            char *start = kv_lane_start(kv, layer, i);
+            if (bytes) memcpy(start + (size_t)to * bytes, start + (size_t)from * bytes, bytes);
+        }
+}

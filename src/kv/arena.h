@@ -1,0 +1,49 @@
+/* arena.h: the pages behind msa_kv: where each lane lies, who holds which page.
+ *
+ * One block of memory, [layer][lane][page]: a layer's keys of all pages are one array, so that the
+ * operators see a lane as a base pointer and a stride. A page id means the same page in every layer
+ * and lane; one reference count and one entry of the free list stand for all of them, and nothing
+ * can hold or lose the lanes of a page singly. */
+#ifndef MSA_KV_ARENA_H
+#define MSA_KV_ARENA_H
+
+#include "msa/kv.h"
+
+enum { KV_LANE_K, KV_LANE_V, KV_LANE_INDEX, KV_LANES };
+
+typedef struct kv_lane {
+    msa_dtype dtype;
+    int32_t n_heads, dim; /* n_heads 0: the lane is absent */
+    int64_t page_elems;   /* n_heads * block * dim */
+    size_t page_bytes;
+    size_t offset; /* bytes from the start of a layer */
+} kv_lane;
+
+struct msa_kv {
+    msa_kv_params params;
+    kv_lane lane[KV_LANES];
+    size_t layer_bytes, n_bytes;
+    char *memory;
+    int32_t *n_holders;  /* [n_pages] sequences that hold the page */
+    int32_t *free_pages; /* [n_free] a stack */
+    int64_t n_free;
+};
+
+/* First byte of a lane of a layer. */
+static inline char *kv_lane_start(const msa_kv *kv, int32_t layer, int lane) {
+    return kv->memory + (size_t)layer * kv->layer_bytes + kv->lane[lane].offset;
+}
+
+/* A page held by one; there must be a free one. */
+int32_t kv_page_take(msa_kv *kv);
+void kv_page_hold(msa_kv *kv, int32_t page);
+void kv_page_drop(msa_kv *kv, int32_t page);
+/* All lanes of all layers. */
+void kv_page_copy(msa_kv *kv, int32_t to, int32_t from);
+
+/* msa_kv_write with a number of threads; 0: as many as OpenMP gives. */
+msa_status kv_write_threads(msa_kv_seq *seq, int32_t layer, int64_t first, int64_t n,
+                            const float *k, const float *v, const float *ki, int n_threads,
+                            msa_error *err);
+
+#endif
