@@ -1,0 +1,31 @@
+/* select_simd.c: which scores of a row pass the bar of a running top-k: almost none do, so finding
+ * them sixteen at a time is most of the work of a selection. */
+#include "attn/kernels.h"
+#include "base/simd.h"
+
+select_above_fn SIMD_NAME(select_above);
+
+/* Writes at + i for every bit i set; returns how many. */
+static int write_places(uint64_t bits, int at, int32_t *out) {
+    int n = 0;
+    for (; bits; bits &= bits - 1) out[n++] = at + __builtin_ctzll(bits);
+    return n;
+}
+
+int SIMD_NAME(select_above)(const float *scores, int n, float above, int32_t *out) {
+    vf bar = v_set1(above);
+    int found = 0, i = 0;
+    for (; i + 64 <= n; i += 64) {
+        uint64_t bits = 0;
+        SIMD_UNROLL
+        for (int j = 0; j < 4; j++)
+            bits |= (uint64_t)v_gt_bits(v_load(scores + i + 16 * j), bar) << 16 * j;
+        found += write_places(bits, i, out + found);
+    }
+    for (; i < n; i += 16) {
+        int left = n - i < 16 ? n - i : 16;
+        uint32_t bits = v_gt_bits(v_load_part(scores + i, left), bar) & ((1u << left) - 1);
+        found += write_places(bits, i, out + found);
+    }
+    return found;
+}
