@@ -1,0 +1,53 @@
+/* tokenizer.h: text to tokens and back, for byte-level BPE vocabularies.
+ *
+ * Any bytes are accepted. Those that are not UTF-8 go through the byte tokens and come back as they
+ * were. What does not come back: bytes the vocabulary has no token for (SmolLM2 lacks 13 bytes that
+ * UTF-8 never uses, two that begin only rare characters, and six control characters); they become
+ * U+FFFD and are counted. */
+#ifndef MSA_MODEL_TOKENIZER_H
+#define MSA_MODEL_TOKENIZER_H
+
+#include "model/vocab.h"
+#include "msa/model.h"
+
+typedef struct tokenizer tokenizer; /* read-only once created; threads may share it */
+
+typedef struct tokenizer_params { /* everything is copied */
+    const vocab_text *tokens;
+    const int32_t *types; /* vocab_type of each token; NULL: all normal */
+    size_t n_tokens;
+    const vocab_text *merges; /* "left right", best first */
+    size_t n_merges;
+    vocab_text pre;                  /* name of the pre-tokeniser */
+    int32_t bos, eos, eot, unk, pad; /* -1: none */
+    int add_bos, add_eos;            /* 0, 1, or -1: as usual for this pre-tokeniser */
+} tokenizer_params;
+
+/* Errors name the token, merge, id or pre-tokeniser that is wrong. */
+msa_status tokenizer_create(tokenizer **t, const tokenizer_params *params, msa_error *err);
+void tokenizer_free(tokenizer *t); /* NULL is fine */
+
+/* Appends the tokens of n bytes of text to *out; flags as for msa_tokenize. On failure *out holds
+ * what it held. n_replaced (may be NULL): bytes that had no token. */
+msa_status tokenizer_encode(const tokenizer *t, const char *text, size_t n, int flags,
+                            msa_tokens *out, size_t *n_replaced, msa_error *err);
+
+/* The bytes of one token; valid as long as the tokenizer. Control tokens give none, unless
+ * MSA_PARSE_SPECIAL is in flags. MSA_E_ARG for an id outside the vocabulary. */
+msa_status tokenizer_decode(const tokenizer *t, int32_t id, int flags, vocab_text *piece,
+                            msa_error *err);
+
+/* As msa_detokenize. */
+msa_status tokenizer_decode_all(const tokenizer *t, const int32_t *ids, size_t n, int flags,
+                                char **text, size_t *n_bytes, msa_error *err);
+
+int32_t tokenizer_size(const tokenizer *t);
+/* -1 where there is none. */
+int32_t tokenizer_bos(const tokenizer *t);
+int32_t tokenizer_eos(const tokenizer *t);
+/* Id of the token spelt so in the file, or -1. */
+int32_t tokenizer_find(const tokenizer *t, const char *text, size_t n);
+/* End of text, of turn or of message. */
+bool tokenizer_is_end(const tokenizer *t, int32_t id);
+
+#endif
