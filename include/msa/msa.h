@@ -98,6 +98,15 @@ MSA_API msa_status msa_isa_use(msa_isa isa, msa_error *err);
 /* "AVX-512 on AMD EPYC ...; also available: avx2, scalar": which kernels run and why. Valid until
  * the next call. */
 MSA_API void msa_isa_describe(char *text, size_t text_size);
+/* The CPU's own name, or the architecture's where it has none. Valid until the next call. */
+MSA_API const char *msa_cpu_name(void);
+
+/* The two ceilings of this machine, the best of several short runs: f32 multiply-adds in registers
+ * with the instruction set in use (a multiply-add counts 2), and reading n_bytes (512 MiB are well
+ * beyond the caches) once. n_threads 0: as many as OpenMP gives. Takes about half a second each. */
+MSA_API msa_status msa_measure_fma_gflops(int n_threads, double *gflops, msa_error *err);
+MSA_API msa_status msa_measure_read_gbps(int n_threads, size_t n_bytes, double *gbps,
+                                         msa_error *err);
 
 #ifdef __cplusplus
 }

@@ -99,3 +99,7 @@ void msa_isa_describe(char *text, size_t text_size) {
         lead = ", ";
     }
 }
+
+const char *msa_cpu_name(void) {
+    return cpu_model_name();
+}
