@@ -4,7 +4,7 @@
 #define COLUMN(isa)                                                                                \
     {                                                                                              \
         pack_panels_##isa, pack_rows_##isa, score_block_##isa, attend_block_##isa,                 \
-            select_above_##isa, merge_parts_##isa                                                  \
+            select_above_##isa, select_floor_##isa, merge_parts_##isa                              \
     }
 #define DECLARE(isa)                                                                               \
     extern pack_panels_fn pack_panels_##isa;                                                       \
@@ -12,6 +12,7 @@
     extern score_block_fn score_block_##isa;                                                       \
     extern attend_block_fn attend_block_##isa;                                                     \
     extern select_above_fn select_above_##isa;                                                     \
+    extern select_floor_fn select_floor_##isa;                                                     \
     extern merge_parts_fn merge_parts_##isa;
 
 DECLARE(scalar)

@@ -57,6 +57,10 @@ typedef void attend_block_fn(const attend_tile *tile, const int32_t *rows, int n
  * and returns how many. out has room for n. */
 typedef int select_above_fn(const float *scores, int n, float above, int32_t *out);
 
+/* A score that at least `want` (1..64) of scores[0..n) reach, and not many more: the least of the
+ * maxima of 16, 32 or 64 interleaved groups. -inf where n is too small to tell; NaN as -inf. */
+typedef float select_floor_fn(const float *scores, int n, int want);
+
 /* One row of n_parts partial results in order: out = sum w_p o_p / sum w_p, w_p = exp(lse_p - max),
  * *lse = max + ln sum w_p. Parts with lse -inf do not count; none counting gives 0 and -inf. Part p
  * is at o + p * o_stride, lse_in[p * lse_stride]. out may be the row of part 0. */
@@ -69,6 +73,7 @@ typedef struct attn_kernels {
     score_block_fn *score_block;
     attend_block_fn *attend_block;
     select_above_fn *select_above;
+    select_floor_fn *select_floor;
     merge_parts_fn *merge_parts;
 } attn_kernels;
 

@@ -2,6 +2,7 @@
 #include "attn/plan.h"
 
 #include <omp.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -80,8 +81,13 @@ static msa_status check_request(const msa_batch *b, int32_t r, int32_t block, ms
     if (b->kv_start && (b->kv_start[r] < 0 || b->kv_start[r] > MAX_LENGTH))
         return error_set(err, MSA_E_ARG, "batch: kv_start[%d] is %lld; expected 0 to 2^40", r,
                          (long long)b->kv_start[r]);
-    if (!b->page_table) return MSA_OK;
     int64_t n_blocks = (kv_len + block - 1) / block;
+    if (n_blocks > INT32_MAX)
+        return error_set(err, MSA_E_ARG,
+                         "batch: kv_len[%d] is %lld, %lld blocks; a selection numbers them in 31 "
+                         "bits",
+                         r, (long long)kv_len, (long long)n_blocks);
+    if (!b->page_table) return MSA_OK;
     if (n_blocks > b->page_table_stride)
         return error_set(err, MSA_E_ARG,
                          "batch: request %d needs %lld pages, page_table_stride is %lld", r,
@@ -216,6 +222,19 @@ msa_status plan_reserve_items(msa_plan *plan, size_t n, msa_error *err) {
     if (mem_grow((void **)&plan->items, &plan->items_capacity, n, sizeof *plan->items))
         return MSA_OK;
     return error_set(err, MSA_E_NOMEM, "no memory for %zu work items", n);
+}
+
+static int compare_items(const void *left, const void *right) {
+    const plan_item *a = left, *b = right;
+    if (a->cost != b->cost) return a->cost > b->cost ? -1 : 1;
+    if (a->request != b->request) return a->request < b->request ? -1 : 1;
+    if (a->q_first != b->q_first) return a->q_first < b->q_first ? -1 : 1;
+    if (a->head != b->head) return a->head < b->head ? -1 : 1;
+    return (a->split > b->split) - (a->split < b->split);
+}
+
+void plan_sort_items(msa_plan *plan) {
+    if (plan->n_items) qsort(plan->items, plan->n_items, sizeof *plan->items, compare_items);
 }
 
 msa_status plan_reserve_workspace(msa_plan *plan, size_t thread_bytes, size_t shared_bytes,

@@ -28,6 +28,8 @@ typedef struct plan_item {
     int32_t request, head;
     int64_t q_first;
     int32_t n_q, split, n_splits;
+    int64_t slot; /* where its partial results lie in the shared space */
+    int64_t cost; /* in any one unit; plan_sort_items goes by it */
 } plan_item;
 
 struct msa_plan {
@@ -67,6 +69,8 @@ msa_status plan_prepare(msa_plan **plan, plan_op op, const msa_shape *shape, con
 msa_status plan_reserve_items(msa_plan *plan, size_t n, msa_error *err);
 msa_status plan_reserve_workspace(msa_plan *plan, size_t thread_bytes, size_t shared_bytes,
                                   msa_error *err);
+/* Heavy items first, equal ones in the order of request, query, head, split. */
+void plan_sort_items(msa_plan *plan);
 static inline void *plan_thread_space(const msa_plan *plan, int thread) {
     return plan->workspace + (size_t)thread * plan->thread_bytes;
 }

@@ -1,9 +1,13 @@
-/* select_simd.c: which scores of a row pass the bar of a running top-k: almost none do, so finding
- * them sixteen at a time is most of the work of a selection. */
+/* select_simd.c: which scores of a row pass the bar of a running top-k, and where to put the bar
+ * when too many do. Almost none pass a good bar, so finding them sixteen at a time is most of the
+ * work of a selection. */
+#include <math.h>
+
 #include "attn/kernels.h"
 #include "base/simd.h"
 
 select_above_fn SIMD_NAME(select_above);
+select_floor_fn SIMD_NAME(select_floor);
 
 /* Writes at + i for every bit i set; returns how many. */
 static int write_places(uint64_t bits, int at, int32_t *out) {
@@ -28,4 +32,22 @@ int SIMD_NAME(select_above)(const float *scores, int n, float above, int32_t *ou
         found += write_places(bits, i, out + found);
     }
     return found;
+}
+
+float SIMD_NAME(select_floor)(const float *scores, int n, int want) {
+    vf none = v_set1(-INFINITY), peak[4] = {none, none, none, none};
+    int i = 0;
+    for (; i + 64 <= n; i += 64) {
+        SIMD_UNROLL
+        for (int j = 0; j < 4; j++) peak[j] = v_max(v_load(scores + i + 16 * j), peak[j]);
+    }
+    for (int j = 0; i + 16 <= n; i += 16, j++) peak[j] = v_max(v_load(scores + i), peak[j]);
+    if (want <= 32) { /* fewer groups: the maxima of pairs */
+        peak[0] = v_max(peak[2], peak[0]);
+        peak[1] = v_max(peak[3], peak[1]);
+        peak[2] = peak[0], peak[3] = peak[1];
+    }
+    if (want <= 16) peak[0] = peak[1] = peak[2] = peak[3] = v_max(peak[1], peak[0]);
+    vf least = v_min(v_min(peak[0], peak[1]), v_min(peak[2], peak[3]));
+    return -v_maxof(v_sub(v_zero(), least));
 }
