@@ -186,7 +186,7 @@ typedef struct msa_attn_args {
     const float *q;                 /* [total_q, Hq, d] */
     msa_lane k, v;                  /* Hkv heads of d; v in MSA_TOKENS layout */
     float scale;                    /* 0 stands for 1/sqrt(d); otherwise finite and > 0 */
-    const msa_selection *selection; /* sparse, decode; NULL in decode: all blocks */
+    const msa_selection *selection; /* sparse and decode; NULL in dense */
     float *out;                     /* [total_q, Hq, d]; dense: NULL to leave it out */
     float *lse;                     /* [total_q, Hq], or NULL */
     float *max_score; /* dense only: [Hq, n_blocks, total_q] scale included, -inf where nothing is
@@ -206,8 +206,8 @@ MSA_API msa_status msa_sparse_plan(msa_plan **plan, const msa_shape *shape, cons
                                    const msa_plan_options *options, msa_error *err);
 MSA_API msa_status msa_sparse_run(msa_plan *plan, const msa_attn_args *args, msa_error *err);
 
-/* The same for 1..16 queries per request (decode, speculative decode), split over the keys and
- * merged in split order. Without a selection: dense decode. */
+/* The same for 1..16 queries per request (decode, speculative decode), split over the lists' slots
+ * and merged in split order. Dense decode is msa_dense: it splits the keys if queries are few. */
 MSA_API msa_status msa_decode_plan(msa_plan **plan, const msa_shape *shape, const msa_batch *batch,
                                    const msa_plan_options *options, msa_error *err);
 MSA_API msa_status msa_decode_run(msa_plan *plan, const msa_attn_args *args, msa_error *err);

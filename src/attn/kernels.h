@@ -44,7 +44,7 @@ typedef struct attend_tile {
 
 #define ATTEND_CHUNK 32 /* rows whose scores are held at once */
 static inline size_t attend_scratch_floats(int dim) {
-    return (size_t)(ATTEND_CHUNK + 8) * ((size_t)dim + 256);
+    return (size_t)(ATTEND_CHUNK + 8) * ((size_t)dim + 256 + 16);
 }
 
 /* Takes the keys into rows[0..n_rows) of the tile. block_max[i], when not NULL, becomes the larger

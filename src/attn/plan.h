@@ -2,7 +2,7 @@
  *
  * An operator's msa_X_plan calls plan_prepare, then fills items and says how large its workspace
  * is. Items are independent, fixed by shapes and lengths alone, and each output row is written by
- * one item, or by one merge over partials in item order: that is why thread counts change no bit. */
+ * one item, or by one merge over partials in item order: so thread counts change no bit. */
 #ifndef MSA_ATTN_PLAN_H
 #define MSA_ATTN_PLAN_H
 
@@ -20,6 +20,7 @@ typedef struct plan_request {
     int64_t position;     /* of its first query */
     int64_t kv_start;     /* contiguous keys: its first token */
     const int32_t *pages; /* paged keys: its row of the copied page table; NULL when contiguous */
+    int32_t n_splits;     /* attention: pieces its keys are cut into; 1: outputs written directly */
 } plan_request;
 
 /* A piece of work: n_q queries of one request from q_first (an index inside the request), one kv

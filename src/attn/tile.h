@@ -19,6 +19,7 @@
 #define TILE_ROWS   4
 #define TILE_PANELS 1
 #endif
+#define TILE_SUMS (TILE_ROWS * TILE_PANELS)
 
 SIMD_INLINE vf tile_load(const void *p, int64_t at, msa_dtype dtype) {
     if (dtype == MSA_F32) return v_load((const float *)p + at);

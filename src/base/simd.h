@@ -25,7 +25,11 @@
 #define SIMD_PASTE_(a, b) a##_##b
 #define SIMD_PASTE(a, b)  SIMD_PASTE_(a, b)
 #define SIMD_NAME(name)   SIMD_PASTE(name, SIMD_SUFFIX)
-#define SIMD_UNROLL       _Pragma("GCC unroll 32")
+#if defined(__clang__)
+#define SIMD_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define SIMD_UNROLL _Pragma("GCC unroll 32")
+#endif
 
 #if defined(SIMD_ISA_AVX512)
 #include "base/simd_avx512.h"

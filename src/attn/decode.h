@@ -1,0 +1,13 @@
+/* decode.h: card of decode: sparse attention for 1..16 queries per request. The formulas, types,
+ * NaN and empty cases are those of sparse.h.
+ *
+ * A request is cut over the slots of its sorted lists into a number of pieces the plan takes from
+ * lengths alone; pieces are merged in order (merge.h). So the result does not depend on the thread
+ * count, and differs from that of another number of pieces by rounding only. */
+#ifndef MSA_ATTN_DECODE_H
+#define MSA_ATTN_DECODE_H
+
+#define DECODE_MOST_QUERIES 16
+#define DECODE_SPLIT_KEYS   512 /* selected keys a piece holds at least */
+
+#endif
