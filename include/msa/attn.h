@@ -17,7 +17,8 @@
  *     msa_plan_free(plan);
  *
  * Passing a pointer to an existing plan of the same operator replans it and keeps its memory.
- * A plan copies cu_seqlens, lengths and page tables; it holds no pointer of the caller's. */
+ * A plan copies cu_seqlens, lengths and page tables; it holds no pointer of the caller's. When
+ * planning fails *plan may exist or not; freeing it is right, running it is refused. */
 #ifndef MSA_ATTN_H
 #define MSA_ATTN_H
 

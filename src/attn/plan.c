@@ -188,6 +188,7 @@ msa_status plan_prepare(msa_plan **plan, plan_op op, const msa_shape *shape, con
     msa_plan *p = *plan ? *plan : mem_calloc(1, sizeof *p);
     if (!p) return error_set(err, MSA_E_NOMEM, "no memory for a plan");
     p->op = op;
+    p->ready = false;
     status = copy_batch(p, shape, batch, err);
     if (status) {
         if (!*plan) msa_plan_free(p);
@@ -253,6 +254,7 @@ msa_status plan_reserve_workspace(msa_plan *plan, size_t thread_bytes, size_t sh
         }
         plan->thread_bytes = thread_bytes;
         plan->shared_bytes = shared_bytes;
+        plan->ready = true;
         return MSA_OK;
     }
     return error_set(err, MSA_E_NOMEM, "the workspace of this plan is beyond any memory");
@@ -265,6 +267,9 @@ msa_status plan_check(const msa_plan *plan, plan_op op, msa_error *err) {
     if (plan->op != op)
         return error_set(err, MSA_E_ARG, "the plan is of msa_%s_plan; expected one of msa_%s_plan",
                          names[plan->op], names[op]);
+    if (!plan->ready)
+        return error_set(err, MSA_E_ARG, "the last msa_%s_plan of this plan failed; plan it again",
+                         names[op]);
     return MSA_OK;
 }
 

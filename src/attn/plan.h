@@ -35,9 +35,10 @@ typedef struct plan_item {
 
 struct msa_plan {
     plan_op op;
+    bool ready; /* it has its workspace; a plan whose last planning failed may not run */
+    bool paged;
     msa_shape shape;
     int32_t n_threads;
-    bool paged;
     int64_t n_pages; /* page ids are below this */
     int64_t total_q, max_kv_len, max_q_len;
 
@@ -62,11 +63,12 @@ struct msa_plan {
 };
 
 /* Checks shape, batch and options, creates *plan if NULL (or checks that it is of this op), copies
- * the batch into it. On failure *plan is unchanged if it existed, NULL if it did not. */
+ * the batch into it. */
 msa_status plan_prepare(msa_plan **plan, plan_op op, const msa_shape *shape, const msa_batch *batch,
                         const msa_plan_options *options, msa_error *err);
 
-/* Room for n items (n_items is left alone), and for n_threads * thread + shared bytes. */
+/* Room for n items (n_items is left alone); and, the last step of planning, room for n_threads *
+ * thread + shared bytes, after which the plan is ready. */
 msa_status plan_reserve_items(msa_plan *plan, size_t n, msa_error *err);
 msa_status plan_reserve_workspace(msa_plan *plan, size_t thread_bytes, size_t shared_bytes,
                                   msa_error *err);
@@ -79,7 +81,7 @@ static inline void *plan_shared_space(const msa_plan *plan) {
     return plan->workspace + (size_t)plan->n_threads * plan->thread_bytes;
 }
 
-/* MSA_E_ARG unless plan is one of `op`. */
+/* MSA_E_ARG unless plan is one of `op` and ready. */
 msa_status plan_check(const msa_plan *plan, plan_op op, msa_error *err);
 /* Checks a lane of n_heads heads of dim against the plan: pointer, format, layout, strides. */
 msa_status plan_check_lane(const msa_plan *plan, const msa_lane *lane, const char *name,

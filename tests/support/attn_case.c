@@ -1,0 +1,119 @@
+/* attn_case.c: see attn_case.h. */
+#include "support/attn_case.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/half.h"
+
+static void *new (size_t n, size_t size) {
+    void *p = calloc(n + 16, size);
+    if (!p) fail_msg("no memory for a test case");
+    return p;
+}
+
+static float *random_floats(rng *r, size_t n, bool integers) {
+    float *p = new (n, sizeof *p);
+    if (integers)
+        rng_fill_integers(r, p, n, 3);
+    else
+        rng_fill_normal(r, p, n, 1);
+    return p;
+}
+
+attn_case case_make(msa_shape shape, int n, const int *q_len, const int *kv_len, uint64_t seed,
+                    bool integers) {
+    attn_case c = {.shape = shape, .n_requests = n};
+    rng r = rng_seed(seed);
+    for (int i = 0; i < n; i++) {
+        c.cu[i + 1] = c.cu[i] + q_len[i];
+        c.kv_len[i] = kv_len[i];
+        c.offset[i] = kv_len[i] - q_len[i];
+        c.total_k += kv_len[i];
+        if (kv_len[i] > c.max_kv) c.max_kv = kv_len[i];
+    }
+    c.total_q = c.cu[n];
+    size_t tq = (size_t)c.total_q, tk = (size_t)c.total_k;
+    c.q = random_floats(&r, tq * (size_t)(shape.n_q_heads * shape.head_dim), integers);
+    c.k = random_floats(&r, tk * (size_t)(shape.n_kv_heads * shape.head_dim), integers);
+    c.v = random_floats(&r, tk * (size_t)(shape.n_kv_heads * shape.head_dim), integers);
+    c.qi = random_floats(&r, tq * (size_t)(shape.n_index_heads * shape.index_dim), integers);
+    c.ki = random_floats(&r, tk * (size_t)(shape.n_index_keys * shape.index_dim), integers);
+    return c;
+}
+
+static void put(void *data, msa_dtype dtype, int64_t at, float x) {
+    if (dtype == MSA_F32)
+        ((float *)data)[at] = x;
+    else if (dtype == MSA_F16)
+        ((uint16_t *)data)[at] = f16_from_f32(x);
+    else
+        ((uint16_t *)data)[at] = bf16_from_f32(x);
+}
+
+static msa_lane store(attn_case *c, int slot, const float *from, case_layout layout,
+                      msa_dtype dtype, int32_t heads, int32_t dim, int64_t n_pages) {
+    int64_t B = c->shape.block, tokens = layout == CASE_RAGGED ? c->total_k + 1 : n_pages * B;
+    free(c->stored[slot]);
+    void *data = c->stored[slot] = new ((size_t)(tokens * heads * dim), 4);
+    for (int64_t i = 0; i < tokens * heads * dim; i++) put(data, dtype, i, NAN);
+    msa_lane lane = layout == CASE_RAGGED ? msa_lane_ragged(data, dtype, heads, dim)
+                    : layout == CASE_HND  ? msa_lane_hnd(data, dtype, heads, (int32_t)B, dim)
+                                          : msa_lane_panels(data, dtype, heads, (int32_t)B, dim);
+    int64_t token = 0;
+    for (int32_t r = 0; r < c->n_requests; r++)
+        for (int64_t j = 0; j < c->kv_len[r]; j++, token++)
+            for (int32_t h = 0; h < heads; h++)
+                for (int32_t x = 0; x < dim; x++) {
+                    int64_t at = h * lane.stride_head + token * lane.stride_token + x;
+                    if (layout != CASE_RAGGED) {
+                        int64_t page = c->pages[r * c->batch.page_table_stride + j / B], i = j % B;
+                        at = page * lane.stride_page + h * lane.stride_head;
+                        at += layout == CASE_HND ? i * dim + x : (i / 16 * dim + x) * 16 + i % 16;
+                    }
+                    put(data, dtype, at, from[(token * heads + h) * dim + x]);
+                }
+    return lane;
+}
+
+void case_lay_out(attn_case *c, case_layout layout, msa_dtype dtype, uint64_t seed) {
+    const msa_shape *s = &c->shape;
+    int64_t stride = (c->max_kv + s->block - 1) / s->block + 1, n_pages = stride * c->n_requests;
+    rng r = rng_seed(seed);
+    free(c->pages);
+    c->pages = new ((size_t)n_pages, sizeof *c->pages);
+    for (int64_t i = 0; i < n_pages; i++) c->pages[i] = (int32_t)i;
+    for (int64_t i = n_pages - 1; i > 0; i--) {
+        int64_t j = (int64_t)rng_below(&r, (uint64_t)i + 1);
+        int32_t page = c->pages[i];
+        c->pages[i] = c->pages[j];
+        c->pages[j] = page;
+    }
+    c->batch = (msa_batch){.n_requests = c->n_requests,
+                           .cu_seqlens_q = c->cu,
+                           .kv_len = c->kv_len,
+                           .qo_offset = c->offset,
+                           .page_table = layout == CASE_RAGGED ? NULL : c->pages,
+                           .page_table_stride = stride,
+                           .n_pages = n_pages};
+    case_layout values = layout == CASE_PANELS ? CASE_HND : layout;
+    c->k_lane = store(c, 0, c->k, layout, dtype, s->n_kv_heads, s->head_dim, n_pages);
+    c->v_lane = store(c, 1, c->v, values, dtype, s->n_kv_heads, s->head_dim, n_pages);
+    c->ki_lane = store(c, 2, c->ki, layout, dtype, s->n_index_keys, s->index_dim, n_pages);
+}
+
+void case_free(attn_case *c) {
+    free(c->q);
+    free(c->k);
+    free(c->v);
+    free(c->qi);
+    free(c->ki);
+    free(c->pages);
+    for (int i = 0; i < 3; i++) free(c->stored[i]);
+}
+
+const char *case_layout_name(case_layout layout) {
+    static const char *const names[] = {"ragged", "hnd", "panels"};
+    return names[layout];
+}
