@@ -119,15 +119,20 @@ static bool before(candidate a, candidate b) {
     return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
 }
 
-static void sift(candidate *heap, int32_t root, int32_t n) {
-    candidate top = heap[root];
+/* Restores the heap of n below `root`: the best on top, or the worst. */
+static void sift(candidate *heap, int32_t root, int32_t n, bool worst_on_top) {
+    candidate moved = heap[root];
     for (int32_t child; root < n / 2; root = child) {
         child = 2 * root + 1;
-        if (child + 1 < n && before(heap[child + 1], heap[child])) child++;
-        if (!before(heap[child], top)) break;
+        if (child + 1 < n && before(heap[child + 1], heap[child]) != worst_on_top) child++;
+        if (before(heap[child], moved) == worst_on_top) break;
         heap[root] = heap[child];
     }
-    heap[root] = top;
+    heap[root] = moved;
+}
+
+static void heapify(candidate *heap, int32_t n, bool worst_on_top) {
+    for (int32_t i = n / 2; i-- > 0;) sift(heap, i, n, worst_on_top);
 }
 
 /* The candidate with i better ones. */
@@ -137,7 +142,7 @@ static candidate nth_best(msa_sampler *s, int32_t i) {
         candidate top = s->heap[0];
         s->heap[0] = s->heap[last];
         s->heap[last] = top;
-        if (last) sift(s->heap, 0, last);
+        sift(s->heap, 0, last, false);
     }
     return s->heap[s->n - 1 - i];
 }
@@ -174,9 +179,11 @@ static double draw(msa_sampler *s) {
     return (double)(hash_u64(key + 0x632be59bd9b4e019u * ++s->n_drawn) >> 11) * 0x1p-53;
 }
 
-/* Makes the heap of the penalised logits. -inf is no candidate. */
+/* Makes the heap of the penalised logits that top-k leaves. -inf is no candidate. */
 static msa_status collect(msa_sampler *s, const float *logits, msa_error *err) {
     float penalty = s->params.repeat_penalty;
+    int32_t most = s->params.top_k > 0 ? s->params.top_k : INT32_MAX;
+    if (s->params.temperature == 0) most = 1;
     s->n = s->n_sorted = 0;
     for (int32_t id = 0; id < s->n_vocab; id++) {
         float x = logits[id];
@@ -185,12 +192,19 @@ static msa_status collect(msa_sampler *s, const float *logits, msa_error *err) {
                              (double)x);
         if (x == -INFINITY) continue;
         if (s->count && s->count[id]) x = fminf(x > 0 ? x / penalty : x * penalty, FLT_MAX);
-        s->heap[s->n++] = (candidate){x, id};
+        candidate c = {x, id};
+        if (s->n < most) {
+            s->heap[s->n++] = c;
+            if (s->n == most) heapify(s->heap, most, true);
+        } else if (before(c, s->heap[0])) {
+            s->heap[0] = c;
+            sift(s->heap, 0, most, true);
+        }
     }
     if (s->n == 0)
         return error_set(err, MSA_E_ARG, "all %d logits are -inf; one at least must be a number",
                          s->n_vocab);
-    for (int32_t i = s->n / 2; i-- > 0;) sift(s->heap, i, s->n);
+    heapify(s->heap, s->n, false);
     return MSA_OK;
 }
 
@@ -199,19 +213,17 @@ static double weight(candidate c, float best, double temperature) {
     return exp_portable(((double)c.logit - best) / temperature);
 }
 
-/* Sum of the weights of the n_kept best: in their order, or, where nothing was cut, in the order
- * they lie in. */
-static double sum_weights(msa_sampler *s, int32_t n_kept, float best, double temperature) {
+/* Sum of the weights of the n_kept best, as they lie: in order as far as they were asked for. */
+static double sum_weights(const msa_sampler *s, int32_t n_kept, float best, double temperature) {
     double sum = 0;
-    if (n_kept < s->n) nth_best(s, n_kept - 1);
     for (int32_t i = 0; i < n_kept; i++) sum += weight(s->heap[s->n - 1 - i], best, temperature);
     return sum;
 }
 
-/* How many of the best candidates top-k, top-p and min-p leave: at least one. */
+/* How many of the candidates top-p and min-p leave, the best ones: at least one. */
 static int32_t filter(msa_sampler *s, float best) {
     const msa_sampler_params *p = &s->params;
-    int32_t n_kept = p->top_k > 0 && p->top_k < s->n ? p->top_k : s->n, n = 1;
+    int32_t n_kept = s->n, n = 1;
     if (p->top_p < 1) {
         double enough = p->top_p * sum_weights(s, n_kept, best, 1), mass = 1;
         for (; n < n_kept && mass < enough; n++) mass += weight(nth_best(s, n), best, 1);
