@@ -10,6 +10,7 @@
 #include "cli/output.h"
 
 static const command COMMANDS[] = {
+    {"bench attn", "speed of the operators, MSA against dense", command_bench_attn},
     {"info", "this machine, which kernels were chosen and why, a model file", command_info},
 };
 enum { N_COMMANDS = sizeof COMMANDS / sizeof *COMMANDS };
