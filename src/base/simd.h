@@ -41,7 +41,7 @@
 #include "base/simd_scalar.h"
 #endif
 
-/* 2^x to within 2 ULP for x in [-126, 128); +0 for x <= -127 and -inf; NaN stays NaN; x < 128.
+/* 2^x to within 2 ULP for x in [-126, 127.5]; +0 for x <= -127 and -inf; NaN stays NaN; x <= 127.5.
  * x = n + f with n whole, |f| <= 1/2: 2^f by a polynomial, 2^n by writing the exponent. */
 SIMD_INLINE vf v_exp2(vf x) {
     x = v_max(v_set1(-127.0f), x);
@@ -56,8 +56,8 @@ SIMD_INLINE vf v_exp2(vf x) {
     return v_mul(p, v_pow2(n));
 }
 
-/* e^x, for x < 88.7; likewise 0 below -88.03, NaN stays NaN. Relative error grows to about 4e-7 at
- * the ends: x * log2(e) is split in two so that the rounding of the product does not count. */
+/* e^x to within 2 ULP for x in [-87.3, 88.3]; +0 for x <= -88.1; NaN stays NaN; x <= 88.3. x *
+ * log2(e) is split in two so that the rounding of the product does not count. */
 SIMD_INLINE vf v_exp(vf x) {
     vf n = v_round(v_mul(v_max(v_set1(-88.1f), x), v_set1(1.44269504f)));
     vf r = v_muladd(n, v_set1(-0.693359375f), v_max(v_set1(-88.1f), x));

@@ -61,7 +61,7 @@ SIMD_INLINE vf v_min(vf a, vf b) {
     return b;
 }
 SIMD_INLINE vf v_round(vf a) { /* to nearest even; |a| < 2^22 */
-    V_EACH a.lane[i] = a.lane[i] + 12582912.0f - 12582912.0f;
+    V_EACH a.lane[i] = copysignf(a.lane[i] + 12582912.0f - 12582912.0f, a.lane[i]);
     return a;
 }
 SIMD_INLINE vf v_pow2(vf n) { /* 2^n for whole n in [-126, 127]; 0 for -127 */

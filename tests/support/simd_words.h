@@ -1,0 +1,32 @@
+/* simd_words.h: the words of base/simd.h as functions on arrays of sixteen floats, one table for
+ * each instruction set, so that a test can call them. */
+#ifndef MSA_TESTS_SIMD_WORDS_H
+#define MSA_TESTS_SIMD_WORDS_H
+
+#include <stdint.h>
+
+typedef void word1(const float *a, float *out);
+typedef void word2(const float *a, const float *b, float *out);
+typedef void word3(const float *a, const float *b, const float *c, float *out);
+
+typedef struct simd_words {
+    word1 *copy, *round, *pow2, *exp2, *exp, *transpose; /* transpose: 256 floats */
+    word2 *add, *sub, *mul, *div, *max, *min;
+    word3 *fma, *muladd;
+    void (*set1)(float x, float *out);
+    void (*load_part)(const float *p, int n, float *out);
+    void (*store_part)(float *p, const float *a, int n);
+    void (*first)(int n, const float *a, const float *b, float *out);
+    uint32_t (*gt_bits)(const float *a, const float *b);
+    float (*sum)(const float *a);
+    float (*maxof)(const float *a);
+    void (*load_bf16)(const uint16_t *p, float *out);
+    void (*load_f16)(const uint16_t *p, float *out);
+    void (*store_bf16)(uint16_t *p, const float *a);
+    void (*store_f16)(uint16_t *p, const float *a);
+    void (*load_i8)(const int8_t *p, float *out);
+    void (*low_nibbles)(const uint8_t *p, float *out);
+    void (*high_nibbles)(const uint8_t *p, float *out);
+} simd_words;
+
+#endif

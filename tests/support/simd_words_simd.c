@@ -1,0 +1,124 @@
+/* simd_words_simd.c: see simd_words.h. */
+#include "simd_words.h"
+
+#include "base/simd.h"
+
+static void copy(const float *a, float *out) {
+    v_store(out, v_load(a));
+}
+static void round_(const float *a, float *out) {
+    v_store(out, v_round(v_load(a)));
+}
+static void pow2(const float *a, float *out) {
+    v_store(out, v_pow2(v_load(a)));
+}
+static void exp2_(const float *a, float *out) {
+    v_store(out, v_exp2(v_load(a)));
+}
+static void exp_(const float *a, float *out) {
+    v_store(out, v_exp(v_load(a)));
+}
+static void transpose(const float *a, float *out) {
+    vf row[16];
+    for (int i = 0; i < 16; i++) row[i] = v_load(a + 16 * i);
+    v_transpose(row);
+    for (int i = 0; i < 16; i++) v_store(out + 16 * i, row[i]);
+}
+static void add(const float *a, const float *b, float *out) {
+    v_store(out, v_add(v_load(a), v_load(b)));
+}
+static void sub(const float *a, const float *b, float *out) {
+    v_store(out, v_sub(v_load(a), v_load(b)));
+}
+static void mul(const float *a, const float *b, float *out) {
+    v_store(out, v_mul(v_load(a), v_load(b)));
+}
+static void div_(const float *a, const float *b, float *out) {
+    v_store(out, v_div(v_load(a), v_load(b)));
+}
+static void max(const float *a, const float *b, float *out) {
+    v_store(out, v_max(v_load(a), v_load(b)));
+}
+static void min(const float *a, const float *b, float *out) {
+    v_store(out, v_min(v_load(a), v_load(b)));
+}
+static void fma_(const float *a, const float *b, const float *c, float *out) {
+    v_store(out, v_fma(v_load(a), v_load(b), v_load(c)));
+}
+static void muladd(const float *a, const float *b, const float *c, float *out) {
+    v_store(out, v_muladd(v_load(a), v_load(b), v_load(c)));
+}
+static void set1(float x, float *out) {
+    v_store(out, v_set1(x));
+}
+static void load_part(const float *p, int n, float *out) {
+    v_store(out, v_load_part(p, n));
+}
+static void store_part(float *p, const float *a, int n) {
+    v_store_part(p, v_load(a), n);
+}
+static void first(int n, const float *a, const float *b, float *out) {
+    v_store(out, v_first(n, v_load(a), v_load(b)));
+}
+static uint32_t gt_bits(const float *a, const float *b) {
+    return v_gt_bits(v_load(a), v_load(b));
+}
+static float sum(const float *a) {
+    return v_sum(v_load(a));
+}
+static float maxof(const float *a) {
+    return v_maxof(v_load(a));
+}
+static void load_bf16(const uint16_t *p, float *out) {
+    v_store(out, v_load_bf16(p));
+}
+static void load_f16(const uint16_t *p, float *out) {
+    v_store(out, v_load_f16(p));
+}
+static void store_bf16(uint16_t *p, const float *a) {
+    v_store_bf16(p, v_load(a));
+}
+static void store_f16(uint16_t *p, const float *a) {
+    v_store_f16(p, v_load(a));
+}
+static void load_i8(const int8_t *p, float *out) {
+    v_store(out, v_load_i8(p));
+}
+static void low_nibbles(const uint8_t *p, float *out) {
+    v_store(out, v_low_nibbles(p));
+}
+static void high_nibbles(const uint8_t *p, float *out) {
+    v_store(out, v_high_nibbles(p));
+}
+
+extern const simd_words SIMD_NAME(simd_words);
+const simd_words SIMD_NAME(simd_words) = {
+    .copy = copy,
+    .round = round_,
+    .pow2 = pow2,
+    .exp2 = exp2_,
+    .exp = exp_,
+    .transpose = transpose,
+    .add = add,
+    .sub = sub,
+    .mul = mul,
+    .div = div_,
+    .max = max,
+    .min = min,
+    .fma = fma_,
+    .muladd = muladd,
+    .set1 = set1,
+    .load_part = load_part,
+    .store_part = store_part,
+    .first = first,
+    .gt_bits = gt_bits,
+    .sum = sum,
+    .maxof = maxof,
+    .load_bf16 = load_bf16,
+    .load_f16 = load_f16,
+    .store_bf16 = store_bf16,
+    .store_f16 = store_f16,
+    .load_i8 = load_i8,
+    .low_nibbles = low_nibbles,
+    .high_nibbles = high_nibbles,
+};
