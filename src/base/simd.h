@@ -11,6 +11,10 @@
  *   v_maxof(a)         the greatest lane; the lanes must be free of NaN.
  *   v_load_part(p, n)  lanes 0..n-1 from p, the rest 0; reads nothing behind p[n-1]; n in 0..16.
  *   v_first(n, a, b)   lanes 0..n-1 of a, the others of b.
+ *   v_swap_pairs(a)    lanes 1, 0, 3, 2, ...
+ *   v_set1_f16(p)      the f16 at p in all lanes; v_set2_f16(p, &a, &b) two neighbours likewise.
+ *   v_scale_nibbles(p, scale, offset, &low, &high)
+ *                      v_muladd(nibble, scale, offset) of the low and high halves of 16 bytes.
  *   v_gt_bits(a, b)    bit i set where lane i of a > lane i of b (false with NaN).
  * Loads and stores need no alignment. Public names of a kernel file are SIMD_NAME(score_block). */
 #ifndef MSA_BASE_SIMD_H
@@ -18,6 +22,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define V_LANES 16
 

@@ -130,6 +130,26 @@ SIMD_INLINE vf v_high_nibbles(const uint8_t *p) {
     __m128i w = _mm_srli_epi16(_mm_loadu_si128((const __m128i *)p), 4);
     return v_u8_(_mm_and_si128(w, _mm_set1_epi8(15)));
 }
+SIMD_INLINE vf v_swap_pairs(vf a) {
+    return (vf){_mm256_permute_ps(a.lo, 0xb1), _mm256_permute_ps(a.hi, 0xb1)};
+}
+SIMD_INLINE vf v_set1_f16(const void *p) {
+    uint16_t h;
+    memcpy(&h, p, 2);
+    __m256 r = _mm256_cvtph_ps(_mm_set1_epi16((short)h));
+    return (vf){r, r};
+}
+SIMD_INLINE void v_set2_f16(const void *p, vf *a, vf *b) {
+    uint32_t pair;
+    memcpy(&pair, p, 4);
+    __m256 both = _mm256_cvtph_ps(_mm_set1_epi32((int)pair));
+    a->lo = a->hi = _mm256_moveldup_ps(both);
+    b->lo = b->hi = _mm256_movehdup_ps(both);
+}
+SIMD_INLINE void v_scale_nibbles(const uint8_t *p, vf scale, vf offset, vf *low, vf *high) {
+    *low = v_muladd(v_low_nibbles(p), scale, offset);
+    *high = v_muladd(v_high_nibbles(p), scale, offset);
+}
 SIMD_INLINE void v_transpose8_(__m256 r[8]) {
     __m256 t[8];
     SIMD_UNROLL

@@ -107,6 +107,29 @@ SIMD_INLINE vf v_high_nibbles(const uint8_t *p) {
     __m512i w = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
     return (vf){_mm512_cvtepi32_ps(_mm512_srli_epi32(w, 4))};
 }
+SIMD_INLINE vf v_swap_pairs(vf a) {
+    return (vf){_mm512_permute_ps(a.v, 0xb1)};
+}
+SIMD_INLINE vf v_set1_f16(const void *p) {
+    uint16_t h;
+    memcpy(&h, p, 2);
+    return (vf){_mm512_cvtph_ps(_mm256_set1_epi16((short)h))};
+}
+SIMD_INLINE void v_set2_f16(const void *p, vf *a, vf *b) {
+    uint32_t pair;
+    memcpy(&pair, p, 4);
+    __m512 both = _mm512_cvtph_ps(_mm256_set1_epi32((int)pair));
+    a->v = _mm512_moveldup_ps(both);
+    b->v = _mm512_movehdup_ps(both);
+}
+SIMD_INLINE void v_scale_nibbles(const uint8_t *p, vf scale, vf offset, vf *low, vf *high) {
+    /* Sixteen values a weight can have, looked up: cheaper than converting each weight. */
+    const __m512 count = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __m512 value = _mm512_fmadd_ps(count, scale.v, offset.v);
+    __m512i w = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
+    low->v = _mm512_permutexvar_ps(w, value); /* looks at the low four bits only */
+    high->v = _mm512_permutexvar_ps(_mm512_srli_epi32(w, 4), value);
+}
 SIMD_INLINE void v_transpose(vf row[16]) { /* a 16 x 16 square in place */
     __m512 t[16];
     SIMD_UNROLL

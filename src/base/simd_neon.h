@@ -141,6 +141,24 @@ SIMD_INLINE vf v_low_nibbles(const uint8_t *p) {
 SIMD_INLINE vf v_high_nibbles(const uint8_t *p) {
     return v_u8_(vshrq_n_u8(vld1q_u8(p), 4));
 }
+SIMD_INLINE vf v_swap_pairs(vf a) {
+    V_EACH a.q[i] = vrev64q_f32(a.q[i]);
+    return a;
+}
+SIMD_INLINE vf v_set1_f16(const void *p) {
+    uint16_t h;
+    memcpy(&h, p, 2);
+    float32x4_t q = vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(h)));
+    return (vf){{q, q, q, q}};
+}
+SIMD_INLINE void v_set2_f16(const void *p, vf *a, vf *b) {
+    *a = v_set1_f16(p);
+    *b = v_set1_f16((const uint8_t *)p + 2);
+}
+SIMD_INLINE void v_scale_nibbles(const uint8_t *p, vf scale, vf offset, vf *low, vf *high) {
+    *low = v_muladd(v_low_nibbles(p), scale, offset);
+    *high = v_muladd(v_high_nibbles(p), scale, offset);
+}
 SIMD_INLINE void v_transpose(vf row[16]) { /* a 16 x 16 square in place */
     float in[16][16], out[16][16];
     for (int i = 0; i < 16; i++) v_store(in[i], row[i]);

@@ -128,6 +128,24 @@ SIMD_INLINE vf v_high_nibbles(const uint8_t *p) {
     V_EACH r.lane[i] = (float)(p[i] >> 4);
     return r;
 }
+SIMD_INLINE vf v_swap_pairs(vf a) {
+    vf r;
+    V_EACH r.lane[i] = a.lane[i ^ 1];
+    return r;
+}
+SIMD_INLINE vf v_set1_f16(const void *p) {
+    uint16_t h;
+    memcpy(&h, p, 2);
+    return v_set1(f16_to_f32(h));
+}
+SIMD_INLINE void v_set2_f16(const void *p, vf *a, vf *b) {
+    *a = v_set1_f16(p);
+    *b = v_set1_f16((const uint8_t *)p + 2);
+}
+SIMD_INLINE void v_scale_nibbles(const uint8_t *p, vf scale, vf offset, vf *low, vf *high) {
+    *low = v_muladd(v_low_nibbles(p), scale, offset);
+    *high = v_muladd(v_high_nibbles(p), scale, offset);
+}
 SIMD_INLINE void v_transpose(vf row[16]) { /* a 16 x 16 square in place */
     for (int i = 0; i < 16; i++)
         for (int j = i + 1; j < 16; j++) {
