@@ -4,6 +4,9 @@
 #include "base/error.h"
 #include "base/mem.h"
 
+/* Kernels read values in whole words: up to this much behind the last row of an odd width. */
+#define READABLE_BEHIND MEM_ALIGN
+
 static msa_status check_lane(const char *name, int32_t n_heads, int32_t dim, msa_dtype dtype,
                              msa_error *err) {
     if (n_heads < 1 || n_heads > 65536)
@@ -49,7 +52,8 @@ static bool lay_out(msa_kv *kv) {
             !size_add(kv->layer_bytes, all, &kv->layer_bytes))
             return false;
     }
-    return size_mul(kv->layer_bytes, (size_t)p->n_layers, &kv->n_bytes);
+    return size_mul(kv->layer_bytes, (size_t)p->n_layers, &kv->n_bytes) &&
+           size_add(kv->n_bytes, READABLE_BEHIND, &kv->n_bytes);
 }
 
 msa_status msa_kv_create(msa_kv **out, const msa_kv_params *params, msa_error *err) {
