@@ -1,0 +1,62 @@
+/* model.c: a model from its file: weights, tokenizer, what to tell about it. */
+#include "model/model.h"
+
+#include <stdio.h>
+
+#include "base/error.h"
+#include "base/mem.h"
+
+static void fill_info(msa_model *m) {
+    const weights *w = m->weights;
+    gguf_string name;
+    if (gguf_get_string(m->file, "general.name", &name, NULL) == MSA_OK)
+        gguf_printable(name, m->name);
+    weights_describe_formats(w, m->formats, sizeof m->formats);
+    m->info = (msa_model_info){
+        .architecture = w->architecture,
+        .name = m->name,
+        .weights = m->formats,
+        .n_parameters = w->n_parameters,
+        .n_file_bytes = (int64_t)gguf_file_bytes(m->file),
+        .n_weight_bytes = w->n_bytes,
+        .n_layers = w->n_layers,
+        .n_embd = w->n_embd,
+        .n_ff = w->n_ff,
+        .n_q_heads = w->n_q_heads,
+        .n_kv_heads = w->n_kv_heads,
+        .head_dim = w->head_dim,
+        .n_ctx_train = w->n_ctx_train,
+        .n_vocab = w->n_vocab,
+        .rope_base = (float)w->rope.base,
+        .has_index = 0,
+        .tokenizer = m->tokenizer_name,
+    };
+}
+
+msa_status msa_model_load(msa_model **out, const char *path, msa_error *err) {
+    if (!out || !path) return error_set(err, MSA_E_ARG, "model and path must not be NULL");
+    *out = NULL;
+    msa_model *m = mem_calloc(1, sizeof *m);
+    if (!m) return error_set(err, MSA_E_NOMEM, "no memory for a model");
+    msa_status status = gguf_open(&m->file, path, err);
+    if (!status) status = weights_load(&m->weights, m->file, err);
+    if (status) {
+        msa_model_free(m);
+        return status;
+    }
+    fill_info(m);
+    *out = m;
+    return MSA_OK;
+}
+
+void msa_model_free(msa_model *m) {
+    if (!m) return;
+    tokenizer_free(m->tokenizer);
+    weights_free(m->weights);
+    gguf_close(m->file);
+    mem_free(m);
+}
+
+const msa_model_info *msa_model_get_info(const msa_model *m) {
+    return &m->info;
+}
