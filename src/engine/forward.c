@@ -1,0 +1,205 @@
+/* forward.c: see forward.h. */
+#include "engine/forward.h"
+
+#include <omp.h>
+
+#include "base/error.h"
+#include "base/mem.h"
+#include "kv/arena.h"
+#include "nn/mlp.h"
+#include "nn/norm.h"
+#include "nn/quant.h"
+
+/* Below this many floats threads cost more than they save. */
+#define SERIAL_FLOATS 65536
+
+static msa_status create_kv(forward *f, const weights *w, const msa_session_params *params,
+                            msa_error *err) {
+    msa_kv_params kv = {.n_layers = w->n_layers,
+                        .n_kv_heads = w->n_kv_heads,
+                        .head_dim = w->head_dim,
+                        .block = params->block,
+                        .k_dtype = params->kv_dtype,
+                        .v_dtype = params->kv_dtype,
+                        .n_pages = params->kv_pages};
+    return msa_kv_create(&f->kv, &kv, err);
+}
+
+static bool allocate_activations(forward *f, const weights *w) {
+    size_t n = (size_t)f->max_tokens, query = (size_t)w->n_q_heads * (size_t)w->head_dim;
+    size_t key = (size_t)w->n_kv_heads * (size_t)w->head_dim;
+    int64_t widest = w->n_ff > w->n_embd ? w->n_ff : w->n_embd;
+    if ((int64_t)query > widest) widest = (int64_t)query;
+    size_t workspace = gemm_workspace_floats(f->max_tokens, widest, f->n_threads);
+    struct {
+        float **p;
+        size_t n_floats; /* of a token */
+    } const buffers[] = {
+        {&f->x, (size_t)w->n_embd},
+        {&f->normed, (size_t)w->n_embd},
+        {&f->q, query},
+        {&f->attended, query},
+        {&f->k, key},
+        {&f->v, key},
+        {&f->gate, (size_t)w->n_ff},
+        {&f->up, (size_t)w->n_ff},
+        {&f->rope, rope_table_floats(&w->rope, 1)},
+    };
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) {
+        *buffers[i].p = mem_alloc(n, buffers[i].n_floats * sizeof(float));
+        if (!*buffers[i].p) return false;
+    }
+    f->gemm_workspace = mem_alloc(workspace, sizeof(float));
+    return f->gemm_workspace != NULL;
+}
+
+msa_status forward_create(forward **out, const msa_model *model, const msa_session_params *params,
+                          msa_error *err) {
+    *out = NULL;
+    forward *f = mem_calloc(1, sizeof *f);
+    if (!f) return error_set(err, MSA_E_NOMEM, "no memory for a forward pass");
+    f->n_users = 1;
+    f->model = model;
+    f->n_threads = params->n_threads;
+    f->max_tokens = params->chunk;
+    msa_status status = create_kv(f, model->weights, params, err);
+    if (!status)
+        status = attention_create(&f->attention, params, f->kv, model->weights->n_q_heads,
+                                  f->max_tokens, err);
+    if (!status && !allocate_activations(f, model->weights))
+        status = error_set(err, MSA_E_NOMEM,
+                           "no memory for steps of %lld tokens; a smaller chunk "
+                           "needs less",
+                           (long long)f->max_tokens);
+    if (status)
+        forward_release(f);
+    else
+        *out = f;
+    return status;
+}
+
+void forward_release(forward *f) {
+    if (!f || --f->n_users > 0) return;
+    attention_free(&f->attention);
+    msa_kv_free(f->kv);
+    float *const buffers[] = {f->x, f->normed, f->q,  f->attended, f->k,
+                              f->v, f->gate,   f->up, f->rope,     f->gemm_workspace};
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) mem_free(buffers[i]);
+    mem_free(f);
+}
+
+static void embed(forward *f, const int32_t *ids, int64_t n) {
+    const gemm_weight *table = &f->model->weights->token_embd;
+    quant_widen_fn *widen = quant_kernels_current()->widen[table->type];
+    for (int64_t t = 0; t < n; t++)
+        widen((const char *)table->data + (size_t)ids[t] * table->row_bytes, table->n_in,
+              f->x + t * table->n_in);
+}
+
+/* x += y */
+static void add_residual(const forward *f, float *restrict x, const float *restrict y, int64_t n) {
+#pragma omp parallel for simd num_threads(f->n_threads) if (n >= SERIAL_FLOATS && f->n_threads > 1)
+    for (int64_t i = 0; i < n; i++) x[i] += y[i];
+}
+
+static void norm(const forward *f, const float *x, const float *w, int64_t n_rows, int64_t width,
+                 float *y) {
+    norm_rms(&(norm_rows){.x = x,
+                          .y = y,
+                          .x_stride = width,
+                          .y_stride = width,
+                          .n_rows = n_rows,
+                          .n = width,
+                          .w = w,
+                          .eps = f->model->weights->norm_eps},
+             f->n_threads);
+}
+
+/* Products of n rows of x with weights that share n_in. */
+static void project(const forward *f, const float *x, int64_t n, const gemm_target *targets,
+                    int n_targets) {
+    gemm_input in = {x, targets->w->n_in, n};
+    gemm_run(&in, targets, n_targets, f->n_threads, f->gemm_workspace);
+}
+
+static void turn(const forward *f, float *x, int64_t n, int32_t n_heads) {
+    const weights *w = f->model->weights;
+    rope_apply(&(rope_rows){.x = x,
+                            .n_tokens = n,
+                            .token_stride = (int64_t)n_heads * w->head_dim,
+                            .n_heads = n_heads,
+                            .head_dim = w->head_dim,
+                            .n_rot = w->rope.n_rot,
+                            .pairs = w->rope.pairs,
+                            .table = f->rope},
+               f->n_threads);
+}
+
+/* q, k, v of the layer from x: normalised, biased and turned as the family has it. */
+static void make_qkv(forward *f, const weights_layer *l, int64_t n) {
+    const weights *w = f->model->weights;
+    int64_t hq = w->n_q_heads, hkv = w->n_kv_heads, d = w->head_dim;
+    norm(f, f->x, l->attn_norm, n, w->n_embd, f->normed);
+    const gemm_target qkv[] = {{&l->wq, l->bq, f->q, hq * d},
+                               {&l->wk, l->bk, f->k, hkv * d},
+                               {&l->wv, l->bv, f->v, hkv * d}};
+    project(f, f->normed, n, qkv, 3);
+    if (l->q_norm) norm(f, f->q, l->q_norm, n * hq, d, f->q);
+    if (l->k_norm) norm(f, f->k, l->k_norm, n * hkv, d, f->k);
+    turn(f, f->q, n, w->n_q_heads);
+    turn(f, f->k, n, w->n_kv_heads);
+}
+
+/* x += Wo attended, then x += Wdown (silu(Wgate y) * (Wup y)) with y = norm(x). */
+static void finish_layer(forward *f, const weights_layer *l, int64_t n) {
+    int64_t n_embd = f->model->weights->n_embd, n_ff = f->model->weights->n_ff;
+    project(f, f->attended, n, &(gemm_target){&l->wo, NULL, f->normed, n_embd}, 1);
+    add_residual(f, f->x, f->normed, n * n_embd);
+    norm(f, f->x, l->ffn_norm, n, n_embd, f->normed);
+    const gemm_target gate_up[] = {{&l->w_gate, NULL, f->gate, n_ff},
+                                   {&l->w_up, NULL, f->up, n_ff}};
+    project(f, f->normed, n, gate_up, 2);
+    mlp_swiglu(f->gate, f->up, f->gate, n * n_ff, f->n_threads);
+    project(f, f->gate, n, &(gemm_target){&l->w_down, NULL, f->normed, n_embd}, 1);
+    add_residual(f, f->x, f->normed, n * n_embd);
+}
+
+static msa_status run_layer(forward *f, msa_kv_seq *seq, int32_t layer, int64_t n,
+                            const forward_watch *watch, msa_error *err) {
+    const weights_layer *l = &f->model->weights->layers[layer];
+    const attention *a = &f->attention;
+    make_qkv(f, l, n);
+    msa_status status = kv_write_threads(seq, layer, 0, n, f->k, f->v, NULL, f->n_threads, err);
+    if (status) return status;
+    double start = omp_get_wtime();
+    status = attention_run(&f->attention, layer, f->q, f->attended, err);
+    if (status) return status;
+    f->attention_s += omp_get_wtime() - start;
+    if (watch->fn && !attention_is_dense(a, layer))
+        watch->fn(watch->user, layer, a->first, n, &a->shape, a->ids);
+    finish_layer(f, l, n);
+    return MSA_OK;
+}
+
+msa_status forward_step(forward *f, msa_kv_seq *seq, const int32_t *ids, int64_t n,
+                        const forward_watch *watch, msa_error *err) {
+    const weights *w = f->model->weights;
+    int64_t first = msa_kv_length(seq);
+    double start = omp_get_wtime();
+    msa_status status = attention_plan(&f->attention, seq, first, n, err);
+    if (status) return status;
+    f->attention_s = omp_get_wtime() - start;
+    rope_table(&w->rope, first, n, f->rope);
+    embed(f, ids, n);
+    for (int32_t layer = 0; layer < w->n_layers; layer++) {
+        status = run_layer(f, seq, layer, n, watch, err);
+        if (status) return status;
+    }
+    return msa_kv_commit(seq, n, err);
+}
+
+void forward_logits(forward *f, int64_t first, int64_t n_rows, float *logits) {
+    const weights *w = f->model->weights;
+    norm(f, f->x + first * w->n_embd, w->output_norm, n_rows, w->n_embd, f->normed);
+    project(f, f->normed, n_rows, &(gemm_target){&w->output, NULL, logits, w->n_vocab}, 1);
+}

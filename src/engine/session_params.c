@@ -1,0 +1,86 @@
+/* session_params.c: defaults of a session, and what is refused. */
+#include <omp.h>
+
+#include "base/error.h"
+#include "engine/session.h"
+
+/* Tokens per prefill step. */
+#define DEFAULT_CHUNK 512
+
+msa_session_params msa_session_defaults(const msa_model *model) {
+    const msa_model_info *info = msa_model_get_info(model);
+    msa_session_params p = {.attn = MSA_ATTN_MSA, .init = 1, .local = 2, .kv_dtype = MSA_F16};
+    bool small = info->n_ctx_train <= 8192 && !info->has_index;
+    p.block = small ? 64 : 128;
+    p.topk = small ? 8 : 16;
+    return p;
+}
+
+static msa_status check_selector(const msa_session_params *p, const msa_model *model,
+                                 msa_error *err) {
+    const msa_model_info *info = msa_model_get_info(model);
+    if ((int)p->selector < 0 || p->selector > MSA_SELECTOR_PROXY)
+        return error_set(err, MSA_E_ARG, "selector %d is not known", (int)p->selector);
+    if (p->selector == MSA_SELECTOR_INDEX)
+        return error_set(err, MSA_E_UNSUPPORTED,
+                         "the index selector needs index projections (query and key) in every "
+                         "sparse layer; this %s model has none: use the proxy selector, or convert "
+                         "the model",
+                         info->architecture);
+    return MSA_OK;
+}
+
+static msa_status check_numbers(const msa_session_params *p, msa_error *err) {
+    if (p->n_ctx < 0)
+        return error_set(err, MSA_E_ARG, "n_ctx must be 0 (as trained) or more, not %d", p->n_ctx);
+    if (p->n_threads < 0 || p->n_threads > 1024)
+        return error_set(err, MSA_E_ARG, "n_threads must be in 0..1024, not %d", p->n_threads);
+    if (p->chunk < 0 || p->chunk > 65536)
+        return error_set(err, MSA_E_ARG, "chunk must be in 0..65536, not %d", p->chunk);
+    if (p->kv_pages < 0 || p->kv_pages > INT32_MAX)
+        return error_set(err, MSA_E_ARG, "kv_pages must be in 0..2147483647, not %lld",
+                         (long long)p->kv_pages);
+    if (p->attn != MSA_ATTN_DENSE && p->attn != MSA_ATTN_MSA)
+        return error_set(err, MSA_E_ARG, "attention mode %d is not known", (int)p->attn);
+    if (msa_dtype_size(p->kv_dtype) == 0)
+        return error_set(err, MSA_E_ARG, "number format %d of keys and values is not known",
+                         (int)p->kv_dtype);
+    return MSA_OK;
+}
+
+static msa_status check_dense_layers(const msa_session_params *p, int32_t n_layers,
+                                     msa_error *err) {
+    for (int32_t layer = n_layers; layer < 256; layer++)
+        if (p->dense_layers[layer / 64] >> layer % 64 & 1)
+            return error_set(err, MSA_E_ARG,
+                             "layer %d was to attend densely, but the model's layers are 0..%d",
+                             layer, n_layers - 1);
+    return MSA_OK;
+}
+
+msa_status session_params_resolve(msa_session_params *p, const msa_model *model, msa_error *err) {
+    const msa_model_info *info = msa_model_get_info(model);
+    msa_status status = check_numbers(p, err);
+    if (!status) status = check_selector(p, model, err);
+    if (!status) status = check_dense_layers(p, info->n_layers, err);
+    if (status) return status;
+    msa_shape shape = {.n_q_heads = info->n_q_heads,
+                       .n_kv_heads = info->n_kv_heads,
+                       .head_dim = info->head_dim,
+                       .n_index_heads = info->n_kv_heads,
+                       .n_index_keys = info->n_kv_heads,
+                       .index_dim = info->head_dim,
+                       .block = p->block,
+                       .topk = p->topk,
+                       .local = p->local,
+                       .init = p->init};
+    status = msa_shape_check(&shape, err);
+    if (status) return status;
+    if (p->n_ctx == 0) p->n_ctx = info->n_ctx_train;
+    if (p->n_threads == 0) p->n_threads = omp_get_max_threads();
+    if (p->selector == MSA_SELECTOR_AUTO) p->selector = MSA_SELECTOR_PROXY;
+    if (p->chunk == 0) p->chunk = DEFAULT_CHUNK;
+    if (p->chunk > p->n_ctx) p->chunk = p->n_ctx;
+    if (p->kv_pages == 0) p->kv_pages = p->n_ctx / p->block + 1;
+    return MSA_OK;
+}
