@@ -30,7 +30,9 @@
 #define SIMD_PASTE_(a, b) a##_##b
 #define SIMD_PASTE(a, b)  SIMD_PASTE_(a, b)
 #define SIMD_NAME(name)   SIMD_PASTE(name, SIMD_SUFFIX)
-#if defined(__clang__)
+#if defined(SIMD_ISA_SCALAR)
+#define SIMD_UNROLL /* nothing to keep in registers: shorter code compiles sooner */
+#elif defined(__clang__)
 #define SIMD_UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define SIMD_UNROLL _Pragma("GCC unroll 32")

@@ -1,24 +1,25 @@
-/* simd_scalar.h: the words as plain loops: the fallback of every CPU, and the meaning of the
- * others. */
+/* simd_scalar.h: the words without intrinsics: the fallback of every CPU, and the meaning of the
+ * others. Sixteen lanes as one vector of the compiler's (GCC and Clang), which it cuts into whatever
+ * the baseline has; the loops say the rest. */
 #include <math.h>
 
 #include "base/half.h"
 
+typedef float vf_lanes __attribute__((vector_size(64), aligned(4), may_alias));
+typedef int32_t vf_bits __attribute__((vector_size(64), aligned(4), may_alias));
+
 typedef struct vf {
-    float lane[16];
+    vf_lanes lane;
 } vf;
 
-#define V_REGISTERS                                                                                \
-    1 /* hardware registers one vf takes; the kernels size their tiles by it (0 = no registers) */
-#define V_EACH for (int i = 0; i < 16; i++)
+#define V_REGISTERS 4
+#define V_EACH      for (int i = 0; i < 16; i++)
 
 SIMD_INLINE vf v_load(const float *p) {
-    vf r;
-    V_EACH r.lane[i] = p[i];
-    return r;
+    return (vf){*(const vf_lanes *)p};
 }
 SIMD_INLINE void v_store(float *p, vf a) {
-    V_EACH p[i] = a.lane[i];
+    *(vf_lanes *)p = a.lane;
 }
 SIMD_INLINE vf v_set1(float x) {
     vf r;
@@ -29,36 +30,31 @@ SIMD_INLINE vf v_zero(void) {
     return v_set1(0);
 }
 SIMD_INLINE vf v_add(vf a, vf b) {
-    V_EACH a.lane[i] += b.lane[i];
-    return a;
+    return (vf){a.lane + b.lane};
 }
 SIMD_INLINE vf v_sub(vf a, vf b) {
-    V_EACH a.lane[i] -= b.lane[i];
-    return a;
+    return (vf){a.lane - b.lane};
 }
 SIMD_INLINE vf v_mul(vf a, vf b) {
-    V_EACH a.lane[i] *= b.lane[i];
-    return a;
+    return (vf){a.lane * b.lane};
 }
 SIMD_INLINE vf v_div(vf a, vf b) {
-    V_EACH a.lane[i] /= b.lane[i];
-    return a;
+    return (vf){a.lane / b.lane};
 }
 SIMD_INLINE vf v_fma(vf a, vf b, vf c) {
     V_EACH c.lane[i] = fmaf(a.lane[i], b.lane[i], c.lane[i]);
     return c;
 }
 SIMD_INLINE vf v_muladd(vf a, vf b, vf c) {
-    V_EACH c.lane[i] += a.lane[i] * b.lane[i];
-    return c;
+    return (vf){c.lane + a.lane * b.lane};
 }
 SIMD_INLINE vf v_max(vf a, vf b) {
-    V_EACH b.lane[i] = a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i];
-    return b;
+    vf_bits larger = a.lane > b.lane;
+    return (vf){(vf_lanes)((larger & (vf_bits)a.lane) | (~larger & (vf_bits)b.lane))};
 }
 SIMD_INLINE vf v_min(vf a, vf b) {
-    V_EACH b.lane[i] = a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i];
-    return b;
+    vf_bits less = a.lane < b.lane;
+    return (vf){(vf_lanes)((less & (vf_bits)a.lane) | (~less & (vf_bits)b.lane))};
 }
 SIMD_INLINE vf v_round(vf a) { /* to nearest even; |a| < 2^22 */
     V_EACH a.lane[i] = copysignf(a.lane[i] + 12582912.0f - 12582912.0f, a.lane[i]);
