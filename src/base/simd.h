@@ -48,7 +48,7 @@
 #include "base/simd_scalar.h"
 #endif
 
-/* 2^x to within 2 ULP for x in [-126, 127.5]; +0 for x <= -127 and -inf; NaN stays NaN; x <= 127.5.
+/* 2^x to within 2 ULP for x in [-126, 127.5], nothing greater; +0 for x <= -127; NaN stays NaN.
  * x = n + f with n whole, |f| <= 1/2: 2^f by a polynomial, 2^n by writing the exponent. */
 SIMD_INLINE vf v_exp2(vf x) {
     x = v_max(v_set1(-127.0f), x);
