@@ -21,9 +21,8 @@ int index_ref(const msa_shape *shape, const msa_batch *batch, const msa_index_ar
                 int64_t t = batch->cu_seqlens_q[r] + i;
                 int64_t row = args->out.layout == MSA_TOKEN_MAJOR ? t * shape->n_kv_heads + g
                                                                   : g * total_q + t;
-                select_ref(shape, ref_position(batch, r) + i,
-                           scores + (g * total_q + t) * n_blocks, args->out.order,
-                           args->out.ids + row * shape->topk);
+                select_ref(shape, ref_position(batch, r) + i, scores + (g * total_q + t) * n_blocks,
+                           args->out.order, args->out.ids + row * shape->topk);
             }
     mem_free(scores);
     return 1;
