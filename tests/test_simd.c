@@ -294,6 +294,43 @@ static void bytes_and_nibbles_load_as_whole_numbers(void **state) {
         }
 }
 
+/* Scales that are halves times whole numbers up to 15, plus a half, are exact, fused or not. */
+static void nibbles_scale_to_weights(void **state) {
+    (void)state;
+    for (int v = 0; v < n_variants; v++)
+        for (int b = 0; b < 256; b += 16) {
+            uint8_t in[21]; /* scales at an odd address, then the nibbles */
+            float scale[16], offset[16], low[16], high[16];
+            uint16_t halves[2] = {f16_from_f32(0.3f * (float)(b - 100)), f16_from_f32(-1.7f)};
+            memcpy(in + 1, halves, 4);
+            for (int i = 0; i < 16; i++) in[5 + i] = (uint8_t)(b + i);
+            variants[v].words->set1_f16(in + 1, low);
+            variants[v].words->set2_f16(in + 1, scale, offset);
+            for (int i = 0; i < 16; i++) {
+                assert_same(&variants[v], "set1_f16", i, low[i], f16_to_f32(halves[0]));
+                assert_same(&variants[v], "set2_f16", i, scale[i], f16_to_f32(halves[0]));
+                assert_same(&variants[v], "set2_f16", i, offset[i], f16_to_f32(halves[1]));
+            }
+            variants[v].words->scale_nibbles(in + 5, scale[0], offset[0], low, high);
+            for (int i = 0; i < 16; i++) {
+                float a = (float)(in[5 + i] & 15) * scale[0] + offset[0];
+                float c = (float)(in[5 + i] >> 4) * scale[0] + offset[0];
+                assert_same(&variants[v], "scale_nibbles", i, low[i], a);
+                assert_same(&variants[v], "scale_nibbles", i, high[i], c);
+            }
+        }
+}
+
+static void neighbours_swap(void **state) {
+    (void)state;
+    for (int v = 0; v < n_variants; v++) {
+        float in[16], out[16];
+        for (int i = 0; i < 16; i++) in[i] = (float)i;
+        variants[v].words->swap_pairs(in, out);
+        for (int i = 0; i < 16; i++) assert_true(out[i] == in[i ^ 1]);
+    }
+}
+
 static void a_square_transposes(void **state) {
     (void)state;
     for (int v = 0; v < n_variants; v++) {
@@ -367,6 +404,8 @@ int main(void) {
         cmocka_unit_test(every_half_loads_as_the_same_float),
         cmocka_unit_test(floats_store_as_the_same_half),
         cmocka_unit_test(bytes_and_nibbles_load_as_whole_numbers),
+        cmocka_unit_test(nibbles_scale_to_weights),
+        cmocka_unit_test(neighbours_swap),
         cmocka_unit_test(a_square_transposes),
         cmocka_unit_test(exponentials_keep_their_error_bounds),
         cmocka_unit_test(exponentials_end_as_they_say),

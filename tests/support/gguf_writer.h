@@ -6,23 +6,23 @@
 #include <stdint.h>
 
 /* A growing buffer; start from {0}. Running out of memory fails the test. */
-typedef struct bytes {
+typedef struct file_bytes {
     uint8_t *data;
     size_t n, capacity;
-} bytes;
+} file_bytes;
 
-void bytes_put(bytes *b, const void *data, size_t n);
-void bytes_u32(bytes *b, uint32_t x);
-void bytes_u64(bytes *b, uint64_t x);
-void bytes_string(bytes *b, const char *text); /* length, then letters */
-void bytes_pad(bytes *b, size_t multiple);     /* zeros up to a multiple */
-void bytes_free(bytes *b);
+void put_bytes(file_bytes *b, const void *data, size_t n);
+void put_u32(file_bytes *b, uint32_t x);
+void put_u64(file_bytes *b, uint64_t x);
+void put_string(file_bytes *b, const char *text); /* length, then letters */
+void put_padding(file_bytes *b, size_t multiple); /* zeros up to a multiple */
+void free_bytes(file_bytes *b);
 /* Magic, version 3, the two counts. */
-void bytes_header(bytes *b, uint64_t n_tensors, uint64_t n_values);
+void put_header(file_bytes *b, uint64_t n_tensors, uint64_t n_values);
 
 /* A file in the making; start from {0}. Alignment 32. */
 typedef struct gguf_writer {
-    bytes values, tensors, data;
+    file_bytes values, tensors, data;
     uint64_t n_values, n_tensors;
 } gguf_writer;
 
@@ -38,8 +38,8 @@ void gguf_write_strings(gguf_writer *w, const char *key, uint64_t n, const char 
 void gguf_write_tensor(gguf_writer *w, const char *name, uint32_t type, int n_dims,
                        const uint64_t *shape, const void *data, size_t n_bytes);
 
-/* The whole file; the writer is freed. bytes.data is aligned to 64, freed with bytes_free. */
-bytes gguf_writer_finish(gguf_writer *w);
+/* The whole file; the writer is freed. bytes.data is aligned to 64, freed with free_bytes. */
+file_bytes gguf_writer_finish(gguf_writer *w);
 /* The same into a file; the writer is freed. Fails the test where it can't be written. */
 void gguf_writer_save(gguf_writer *w, const char *path);
 

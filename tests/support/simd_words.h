@@ -10,7 +10,8 @@ typedef void word2(const float *a, const float *b, float *out);
 typedef void word3(const float *a, const float *b, const float *c, float *out);
 
 typedef struct simd_words {
-    word1 *copy, *round, *pow2, *exp2, *exp, *transpose; /* transpose: 256 floats */
+    word1 *copy, *round, *pow2, *exp2, *exp, *swap_pairs;
+    word1 *transpose; /* 256 floats */
     word2 *add, *sub, *mul, *div, *max, *min;
     word3 *fma, *muladd;
     void (*set1)(float x, float *out);
@@ -27,6 +28,9 @@ typedef struct simd_words {
     void (*load_i8)(const int8_t *p, float *out);
     void (*low_nibbles)(const uint8_t *p, float *out);
     void (*high_nibbles)(const uint8_t *p, float *out);
+    void (*set1_f16)(const uint8_t *p, float *out);
+    void (*set2_f16)(const uint8_t *p, float *a, float *b);
+    void (*scale_nibbles)(const uint8_t *p, float scale, float offset, float *low, float *high);
 } simd_words;
 
 #endif

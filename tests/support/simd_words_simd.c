@@ -18,6 +18,9 @@ static void exp2_(const float *a, float *out) {
 static void exp_(const float *a, float *out) {
     v_store(out, v_exp(v_load(a)));
 }
+static void swap_pairs(const float *a, float *out) {
+    v_store(out, v_swap_pairs(v_load(a)));
+}
 static void transpose(const float *a, float *out) {
     vf row[16];
     for (int i = 0; i < 16; i++) row[i] = v_load(a + 16 * i);
@@ -90,6 +93,21 @@ static void low_nibbles(const uint8_t *p, float *out) {
 static void high_nibbles(const uint8_t *p, float *out) {
     v_store(out, v_high_nibbles(p));
 }
+static void set1_f16(const uint8_t *p, float *out) {
+    v_store(out, v_set1_f16(p));
+}
+static void set2_f16(const uint8_t *p, float *a, float *b) {
+    vf va, vb;
+    v_set2_f16(p, &va, &vb);
+    v_store(a, va);
+    v_store(b, vb);
+}
+static void scale_nibbles(const uint8_t *p, float scale, float offset, float *low, float *high) {
+    vf a, b;
+    v_scale_nibbles(p, v_set1(scale), v_set1(offset), &a, &b);
+    v_store(low, a);
+    v_store(high, b);
+}
 
 extern const simd_words SIMD_NAME(simd_words);
 const simd_words SIMD_NAME(simd_words) = {
@@ -98,6 +116,7 @@ const simd_words SIMD_NAME(simd_words) = {
     .pow2 = pow2,
     .exp2 = exp2_,
     .exp = exp_,
+    .swap_pairs = swap_pairs,
     .transpose = transpose,
     .add = add,
     .sub = sub,
@@ -121,4 +140,7 @@ const simd_words SIMD_NAME(simd_words) = {
     .load_i8 = load_i8,
     .low_nibbles = low_nibbles,
     .high_nibbles = high_nibbles,
+    .set1_f16 = set1_f16,
+    .set2_f16 = set2_f16,
+    .scale_nibbles = scale_nibbles,
 };

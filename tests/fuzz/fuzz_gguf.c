@@ -1,0 +1,79 @@
+/* fuzz_gguf.c: any bytes as a GGUF file. What the reader accepts is read to the last byte, loaded
+ * as a model where it is one, and its weights multiplied. */
+#include <stdlib.h>
+
+#include "fuzz.h"
+#include "model/weights.h"
+#include "nn/quant.h"
+
+static volatile unsigned sink;
+
+static void read_values(const gguf_file *file) {
+    for (size_t i = 0; i < gguf_value_count(file); i++) {
+        const gguf_value *v = gguf_value_at(file, i);
+        char printable[GGUF_PRINTABLE], key[64];
+        gguf_printable(v->key, printable);
+        for (uint64_t j = 0; j < v->key.n; j++) sink += (uint8_t)v->key.data[j];
+        const uint8_t *at = v->data;
+        if (v->element == GGUF_STRING)
+            for (uint64_t j = 0; j < v->n; j++) {
+                gguf_string s = gguf_string_next(&at);
+                for (uint64_t c = 0; c < s.n; c++) sink += (uint8_t)s.data[c];
+            }
+        else
+            for (uint64_t j = 0; j < v->n * gguf_type_size(v->element); j++) sink += at[j];
+        if (v->key.n >= sizeof key) continue;
+        for (uint64_t j = 0; j < v->key.n; j++) key[j] = v->key.data[j];
+        key[v->key.n] = 0;
+        uint32_t u;
+        float f;
+        bool yes;
+        gguf_string s;
+        gguf_array a;
+        gguf_get_u32(file, key, &u, NULL);
+        gguf_get_f32(file, key, &f, NULL);
+        gguf_get_bool(file, key, &yes, NULL);
+        gguf_get_string(file, key, &s, NULL);
+        gguf_get_array(file, key, GGUF_STRING, &a, NULL);
+    }
+}
+
+static void multiply(const gemm_weight *w) {
+    float *x = calloc((size_t)w->n_in, sizeof *x), *y = calloc((size_t)w->n_out, sizeof *y);
+    gemm_input in = {x, w->n_in, 1};
+    gemm_target target = {w, NULL, y, w->n_out};
+    if (x && y) gemm_run(&in, &target, 1, 1, NULL);
+    free(x);
+    free(y);
+}
+
+static void read_model(const gguf_file *file) {
+    weights *w;
+    msa_error err;
+    if (weights_load(&w, file, &err) != MSA_OK) return;
+    char text[40];
+    weights_describe_formats(w, text, sizeof text);
+    multiply(&w->token_embd);
+    multiply(&w->output);
+    for (int i = 0; i < w->n_layers; i++) {
+        const weights_layer *l = &w->layers[i];
+        const gemm_weight *all[] = {&l->wq,     &l->wk,   &l->wv,    &l->wo,
+                                    &l->w_gate, &l->w_up, &l->w_down};
+        for (size_t j = 0; j < sizeof all / sizeof *all; j++) multiply(all[j]);
+    }
+    weights_free(w);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes) {
+    gguf_file *file;
+    msa_error err;
+    if (gguf_open_memory(&file, data, n_bytes, "fuzz", &err) != MSA_OK) return 0;
+    read_values(file);
+    for (size_t i = 0; i < gguf_tensor_count(file); i++) {
+        const gguf_tensor *t = gguf_tensor_at(file, i);
+        for (uint64_t j = 0; j < t->n_bytes; j++) sink += t->data[j];
+    }
+    read_model(file);
+    gguf_close(file);
+    return 0;
+}
