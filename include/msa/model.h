@@ -35,7 +35,7 @@ typedef struct msa_model_info {
     float rope_base;
     int32_t has_index;         /* 1 where the file holds an index branch */
     const char *tokenizer;     /* "gpt2 (smollm)": model and pre-tokeniser */
-    const char *chat_template; /* recognised family ("chatml-smollm"), "unknown" or "none" */
+    const char *chat_template; /* recognised family ("chatml", "llama-3.1"), "unknown" or "none" */
 } msa_model_info;
 
 /* Loads a GGUF v3 file of the Llama family by mapping it. MSA_E_FORMAT names the key or tensor that
@@ -49,6 +49,7 @@ MSA_API const msa_model_info *msa_model_get_info(const msa_model *model); /* liv
 typedef struct msa_tokens { /* start from {0}; grown as needed; freed with msa_tokens_free */
     int32_t *ids;
     size_t n, capacity;
+    size_t n_replaced; /* bytes of the texts that had no token */
 } msa_tokens;
 MSA_API void msa_tokens_free(msa_tokens *tokens);
 
@@ -57,7 +58,11 @@ enum {
     MSA_PARSE_SPECIAL = 2 /* "<|im_start|>" in the text is the token, not its letters */
 };
 
-/* Appends the tokens of n_bytes of text. Any bytes are accepted and survive msa_detokenize. */
+/* Appends the tokens of n_bytes of text. Any bytes are accepted, UTF-8 or not, and survive
+ * msa_detokenize with MSA_PARSE_SPECIAL, except those the vocabulary has no token for: they become
+ * U+FFFD and are counted (SmolLM2 lacks six control characters, 13 bytes that UTF-8 never uses and
+ * two that begin only rare characters; most models lack none). On failure *out holds what it held.
+ */
 MSA_API msa_status msa_tokenize(const msa_model *model, const char *text, size_t n_bytes, int flags,
                                 msa_tokens *out, msa_error *err);
 /* The bytes of n tokens: *text is NUL-terminated, freed with msa_text_free. Special tokens give
@@ -86,8 +91,10 @@ typedef struct msa_chat_message {
 
 /* Formats a conversation by the model's own template, byte for byte as its authors' tools do, ready
  * for msa_tokenize with MSA_PARSE_SPECIAL (and without MSA_ADD_SPECIAL). add_generation_prompt: 1
- * ends with the opening of the assistant's turn. A template this version does not know is
- * MSA_E_UNSUPPORTED and quotes its beginning. *text is freed with msa_text_free. */
+ * ends with the opening of the assistant's turn. Where the template prints today's date (llama-3.1)
+ * it is the template's own default, 26 Jul 2024: same conversation, same tokens. A template this
+ * version does not know is MSA_E_UNSUPPORTED and quotes its beginning. *text is freed with
+ * msa_text_free. */
 MSA_API msa_status msa_chat_format(const msa_model *model, const msa_chat_message *messages,
                                    size_t n, int add_generation_prompt, char **text,
                                    msa_error *err);

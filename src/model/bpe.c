@@ -185,8 +185,7 @@ static void merge_all(const bpe *b, bpe_work *w, size_t n_symbols) {
     }
 }
 
-bool bpe_encode(const bpe *b, bpe_work *w, const char *word, size_t n, msa_tokens *out,
-                size_t *n_replaced) {
+bool bpe_encode(const bpe *b, bpe_work *w, const char *word, size_t n, msa_tokens *out) {
     /* Each byte at most 3 symbols; each symbol at most 3 entries on the heap: one of its own at the
      * start, and two for each merge that ends one. */
     if (n > UINT32_MAX / 4 || !bpe_reserve(out, 3 * n) ||
@@ -198,6 +197,6 @@ bool bpe_encode(const bpe *b, bpe_work *w, const char *word, size_t n, msa_token
     merge_all(b, w, n_symbols);
     for (uint32_t i = n_symbols ? 0 : NONE; i != NONE; i = w->symbols[i].next)
         out->ids[out->n++] = w->symbols[i].id;
-    *n_replaced += replaced;
+    out->n_replaced += replaced;
     return true;
 }

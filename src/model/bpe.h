@@ -30,10 +30,9 @@ typedef struct bpe_work {
 void bpe_work_free(bpe_work *w);
 
 /* Appends the tokens of a word of n bytes, in O(n log n). A byte without a token becomes U+FFFD (is
- * dropped where that has none either) and is counted in *n_replaced.
+ * dropped where that has none either) and is counted in out->n_replaced.
  * False: no memory, *out as it was. */
-bool bpe_encode(const bpe *b, bpe_work *w, const char *word, size_t n, msa_tokens *out,
-                size_t *n_replaced);
+bool bpe_encode(const bpe *b, bpe_work *w, const char *word, size_t n, msa_tokens *out);
 
 /* Room for `more` ids behind those in *out. False where memory can't be had. */
 bool bpe_reserve(msa_tokens *out, size_t more);

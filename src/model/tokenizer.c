@@ -109,7 +109,7 @@ typedef struct encoding { /* one call's state */
     bpe_work work;
     bytes spelling; /* of a word in the byte alphabet */
     word_memo *memo;
-    size_t memo_mask, n_replaced;
+    size_t memo_mask;
 } encoding;
 
 /* Id of the token that is the whole word, or -1. */
@@ -133,16 +133,16 @@ static bool encode_word(encoding *e, const char *word, size_t n) {
         e->out->n += memo->n_tokens;
         return true;
     }
-    size_t first = e->out->n, replaced = e->n_replaced;
+    size_t first = e->out->n, replaced = e->out->n_replaced;
     int32_t whole = pretok_ignores_merges(e->t->pretok) ? whole_word(e, word, n) : -1;
     if (e->spelling.failed) return false;
     if (whole >= 0) {
         if (!bpe_reserve(e->out, 1)) return false;
         e->out->ids[e->out->n++] = whole;
-    } else if (!bpe_encode(&e->t->bpe, &e->work, word, n, e->out, &e->n_replaced)) {
+    } else if (!bpe_encode(&e->t->bpe, &e->work, word, n, e->out)) {
         return false;
     }
-    if (n <= 64 && replaced == e->n_replaced)
+    if (n <= 64 && replaced == e->out->n_replaced)
         *memo = (word_memo){(size_t)(word - e->text), first, (uint32_t)n,
                             (uint32_t)(e->out->n - first)};
     return true;
@@ -178,15 +178,14 @@ static msa_status encode_text(encoding *e, size_t n, int flags, msa_error *err) 
 }
 
 msa_status tokenizer_encode(const tokenizer *t, const char *text, size_t n, int flags,
-                            msa_tokens *out, size_t *n_replaced, msa_error *err) {
-    if (n_replaced) *n_replaced = 0;
+                            msa_tokens *out, msa_error *err) {
     if (!text && n) return error_set(err, MSA_E_ARG, "text is NULL but has %zu bytes", n);
     if (flags & ~(MSA_ADD_SPECIAL | MSA_PARSE_SPECIAL))
         return error_set(err, MSA_E_ARG,
                          "flags are %d; known are MSA_ADD_SPECIAL (%d) and "
                          "MSA_PARSE_SPECIAL (%d)",
                          flags, MSA_ADD_SPECIAL, MSA_PARSE_SPECIAL);
-    size_t n_before = out->n, n_memo = 64;
+    size_t n_before = out->n, replaced_before = out->n_replaced, n_memo = 64;
     while (n_memo < 16384 && n_memo < n / 8) n_memo *= 2;
     encoding e = {.t = t, .text = text, .out = out, .memo_mask = n_memo - 1};
     msa_status status = pretok_walk_begin(&e.walk, t->pretok, err);
@@ -194,8 +193,7 @@ msa_status tokenizer_encode(const tokenizer *t, const char *text, size_t n, int 
     e.memo = mem_calloc(n_memo, sizeof *e.memo);
     status = e.memo ? encode_text(&e, n, flags, err)
                     : error_set(err, MSA_E_NOMEM, "no memory to tokenize %zu bytes", n);
-    if (status != MSA_OK) out->n = n_before;
-    if (status == MSA_OK && n_replaced) *n_replaced = e.n_replaced;
+    if (status != MSA_OK) out->n = n_before, out->n_replaced = replaced_before;
     pretok_walk_end(&e.walk);
     bpe_work_free(&e.work);
     bytes_free(&e.spelling);

@@ -1,9 +1,6 @@
 /* tokenizer.h: text to tokens and back, for byte-level BPE vocabularies.
  *
- * Any bytes are accepted. Those that are not UTF-8 go through the byte tokens and come back as they
- * were. What does not come back: bytes the vocabulary has no token for (SmolLM2 lacks 13 bytes that
- * UTF-8 never uses, two that begin only rare characters, and six control characters); they become
- * U+FFFD and are counted. */
+ * Any bytes are accepted; runs of bytes that are not UTF-8 are words of their own. */
 #ifndef MSA_MODEL_TOKENIZER_H
 #define MSA_MODEL_TOKENIZER_H
 
@@ -27,10 +24,9 @@ typedef struct tokenizer_params { /* everything is copied */
 msa_status tokenizer_create(tokenizer **t, const tokenizer_params *params, msa_error *err);
 void tokenizer_free(tokenizer *t); /* NULL is fine */
 
-/* Appends the tokens of n bytes of text to *out; flags as for msa_tokenize. On failure *out holds
- * what it held. n_replaced (may be NULL): bytes that had no token. */
+/* As msa_tokenize. */
 msa_status tokenizer_encode(const tokenizer *t, const char *text, size_t n, int flags,
-                            msa_tokens *out, size_t *n_replaced, msa_error *err);
+                            msa_tokens *out, msa_error *err);
 
 /* The bytes of one token; valid as long as the tokenizer. Control tokens give none, unless
  * MSA_PARSE_SPECIAL is in flags. MSA_E_ARG for an id outside the vocabulary. */
