@@ -24,7 +24,7 @@ bool utf8_is_space(uint32_t code);
 void utf8_strip(const char **text, size_t *n);
 
 /* For messages: at most `size` bytes with the NUL, control characters and invalid bytes escaped as
- * \n or \x1b, "..." at the end where it had to be cut. Returns out. */
+ * \n or \x1b, "..." at the end where it was cut to fit. Returns out. */
 const char *utf8_quote(char *out, size_t size, const char *text, size_t n);
 
 #endif
