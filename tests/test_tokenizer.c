@@ -18,8 +18,6 @@
 
 #define T(text) ((vocab_text){text, sizeof text - 1})
 
-/* ---- a small vocabulary: all bytes, then these ------------------------------------------------ */
-
 enum { HE = 256, LL, HELL, HELLO, GH, GHELLO, SPACES, END, OPEN, LONGER, BOX, N_TOKENS };
 
 static const vocab_text merges[] = {T("h e"), T("l l"),     T("he ll"), T("hell o"),
@@ -148,8 +146,6 @@ static void llama_takes_whole_words_and_begins_with_bos(void **state) {
     tokenizer_free(t);
 }
 
-/* ---- pre-tokenisers --------------------------------------------------------------------------- */
-
 static void assert_words(const char *name, const char *text, const char *expected) {
     msa_error err;
     pretok *p;
@@ -202,8 +198,6 @@ static void an_unknown_pre_tokeniser_is_named(void **state) {
     assert_fails(pretok_create(&p, "gpt-", 4, &err), MSA_E_UNSUPPORTED, &err, "smollm");
     assert_null(p);
 }
-
-/* ---- any bytes -------------------------------------------------------------------------------- */
 
 static void assert_round_trip(const tokenizer *t, const char *text, size_t n, int flags) {
     msa_error err;
@@ -290,8 +284,6 @@ static void bytes_without_a_token_are_replaced_and_counted(void **state) {
     free_tokens(&ids);
     tokenizer_free(t);
 }
-
-/* ---- streams ---------------------------------------------------------------------------------- */
 
 static void a_stream_gives_whole_characters_and_loses_nothing(void **state) {
     (void)state;
@@ -380,8 +372,6 @@ static void utf8_is_what_the_rfc_says(void **state) {
     assert_string_equal(utf8_quote(out, sizeof out, "0123456789abc", 13), "0123456789abc");
 }
 
-/* ---- vocabularies that lie -------------------------------------------------------------------- */
-
 static void assert_refused(const small *v, msa_status status, const char *word) {
     msa_error err;
     tokenizer *t;
@@ -461,8 +451,6 @@ static void arguments_are_checked(void **state) {
     tokenizer_free(NULL);
 }
 
-/* ---- memory that runs out --------------------------------------------------------------------- */
-
 static void no_allocation_that_fails_leaks_or_crashes(void **state) {
     (void)state;
     msa_error err;
@@ -497,8 +485,6 @@ static void no_allocation_that_fails_leaks_or_crashes(void **state) {
     }
     assert_true(failures > 20);
 }
-
-/* ---- SmolLM2 ---------------------------------------------------------------------------------- */
 
 static tokenizer *smollm2(chat_template *chat) {
     const char *path = test_path("models/SmolLM2-135M-Instruct.Q4_1.gguf");
