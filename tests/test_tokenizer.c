@@ -69,11 +69,6 @@ static tokenizer *small_tokenizer(const char *pre, int add_bos, int add_eos) {
     return t;
 }
 
-static void free_tokens(msa_tokens *tokens) {
-    mem_free(tokens->ids);
-    *tokens = (msa_tokens){0};
-}
-
 static msa_tokens encode(const tokenizer *t, const char *text, size_t n, int flags) {
     msa_error err;
     msa_tokens out = {0};
@@ -89,7 +84,7 @@ static void assert_tokens(const tokenizer *t, const char *text, int flags, const
         for (size_t i = 0; i < out.n; i++) print_error(" %d", out.ids[i]);
         fail_msg("expected %zu other tokens", n);
     }
-    free_tokens(&out);
+    msa_tokens_free(&out);
 }
 #define ASSERT_TOKENS(t, text, flags, ...)                                                         \
     assert_tokens(t, text, flags, (const int32_t[]){__VA_ARGS__},                                  \
@@ -122,7 +117,7 @@ static void special_tokens_are_seen_only_when_asked(void **state) {
     ASSERT_TOKENS(t, "<|open|>", MSA_ADD_SPECIAL | MSA_PARSE_SPECIAL, OPEN, OPEN, END);
     msa_tokens none = encode(t, "", 0, 0);
     assert_int_equal(none.n, 0);
-    free_tokens(&none);
+    msa_tokens_free(&none);
     tokenizer_free(t);
 }
 
@@ -211,7 +206,7 @@ static void assert_round_trip(const tokenizer *t, const char *text, size_t n, in
         fail_msg("%zu bytes came back as %zu", n, n_back);
     assert_int_equal(back[n_back], 0);
     mem_free(back);
-    free_tokens(&ids);
+    msa_tokens_free(&ids);
 }
 
 static void any_bytes_survive(void **state) {
@@ -253,7 +248,7 @@ static void a_megabyte_without_a_space_is_no_trouble(void **state) {
     }
     msa_tokens ids = encode(t, "lllll", 5, 0);
     assert_int_equal(ids.n, 3);
-    free_tokens(&ids);
+    msa_tokens_free(&ids);
     tokenizer_free(t);
     free(text);
 }
@@ -273,7 +268,7 @@ static void bytes_without_a_token_are_replaced_and_counted(void **state) {
     assert_ok(tokenizer_decode_all(t, ids.ids, ids.n, 0, &text, NULL, &err), &err);
     assert_string_equal(text, "a\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
     mem_free(text);
-    free_tokens(&ids);
+    msa_tokens_free(&ids);
     tokenizer_free(t);
 
     v.tokens[0xbf] = T("<none-bf>"); /* and no U+FFFD either */
@@ -281,7 +276,7 @@ static void bytes_without_a_token_are_replaced_and_counted(void **state) {
     ids = encode(t, "a\x07z\xff", 4, 0);
     assert_int_equal(ids.n_replaced, 2);
     assert_int_equal(ids.n, 2);
-    free_tokens(&ids);
+    msa_tokens_free(&ids);
     tokenizer_free(t);
 }
 
@@ -446,7 +441,7 @@ static void arguments_are_checked(void **state) {
     int32_t wild[] = {HELLO, N_TOKENS};
     assert_fails(tokenizer_decode_all(t, wild, 2, 0, &text, NULL, &err), MSA_E_ARG, &err, "267");
     assert_null(text);
-    free_tokens(&out);
+    msa_tokens_free(&out);
     tokenizer_free(t);
     tokenizer_free(NULL);
 }
@@ -478,7 +473,7 @@ static void no_allocation_that_fails_leaks_or_crashes(void **state) {
         failures += status != MSA_OK;
         msa_text_stream_free(s);
         mem_free(back);
-        free_tokens(&out);
+        msa_tokens_free(&out);
         tokenizer_free(t);
         assert_int_equal(scarce_live(), before);
         if (!ran_out) break;
@@ -521,7 +516,7 @@ static void smollm2_gives_the_tokens_of_transformers(void **state) {
             if (ids.ids[i] != expected[i])
                 fail_msg("%s[%zu] is %d, expected %d", name, i, ids.ids[i], expected[i]);
         assert_int_equal(ids.n, n_ids);
-        free_tokens(&ids);
+        msa_tokens_free(&ids);
         assert_round_trip(t, text, n, special ? MSA_PARSE_SPECIAL : 0);
     }
     mem_free(text);
@@ -555,9 +550,60 @@ static void smollm2_knows_its_ends_and_lacks_21_bytes(void **state) {
     for (int i = 0; i < 256; i++) all[i] = (char)i;
     msa_tokens ids = encode(t, all, 256, 0);
     assert_int_equal(ids.n_replaced, 21);
-    free_tokens(&ids);
+    msa_tokens_free(&ids);
     chat_template_free(&chat);
     tokenizer_free(t);
+}
+
+static void the_public_calls_read_and_write_smollm2s_text(void **state) {
+    (void)state;
+    chat_template chat;
+    tokenizer_free(smollm2(&chat)); /* skips where there is no file */
+    chat_template_free(&chat);
+    msa_error err;
+    msa_model *m;
+    assert_ok(msa_model_load(&m, test_path("models/SmolLM2-135M-Instruct.Q4_1.gguf"), &err), &err);
+    assert_string_equal(msa_model_get_info(m)->tokenizer, "gpt2 (smollm)");
+    assert_string_equal(msa_model_get_info(m)->chat_template, "chatml-default-system");
+
+    msa_chat_message hello = {"user", "Grüße 🙂"};
+    char *prompt, *text;
+    size_t n, n_streamed = 0;
+    assert_ok(msa_chat_format(m, &hello, 1, 1, &prompt, &err), &err);
+    msa_tokens ids = {0};
+    assert_ok(msa_tokenize(m, prompt, strlen(prompt), MSA_PARSE_SPECIAL, &ids, &err), &err);
+    assert_ok(msa_detokenize(m, ids.ids, ids.n, MSA_PARSE_SPECIAL, &text, &n, &err), &err);
+    assert_int_equal(n, strlen(prompt));
+    assert_string_equal(text, prompt);
+    msa_text_free(text);
+    msa_text_free(prompt);
+    assert_ok(msa_detokenize(m, ids.ids, ids.n, 0, &text, &n, &err), &err);
+    assert_null(strstr(text, "<|im_"));
+
+    msa_text_stream *s;
+    const char *part;
+    size_t n_part;
+    assert_ok(msa_text_stream_create(&s, m, &err), &err);
+    for (size_t i = 0; i < ids.n; i++) {
+        assert_ok(msa_text_stream_push(s, ids.ids[i], &part, &n_part, &err), &err);
+        assert_memory_equal(text + n_streamed, part, n_part);
+        n_streamed += n_part;
+    }
+    assert_int_equal(n_streamed, n);
+    msa_text_stream_free(s);
+    msa_text_free(text);
+    assert_true(msa_token_is_end(m, 2) && !msa_token_is_end(m, ids.ids[0]));
+
+    int32_t wild = 49152;
+    assert_fails(msa_tokenize(m, "a", 1, 64, &ids, &err), MSA_E_ARG, &err, "flags are 64");
+    assert_fails(msa_tokenize(NULL, "a", 1, 0, &ids, &err), MSA_E_ARG, &err, "NULL");
+    assert_fails(msa_detokenize(m, &wild, 1, 0, &text, &n, &err), MSA_E_ARG, &err, "49152");
+    assert_fails(msa_detokenize(m, &wild, 0, 4, &text, &n, &err), MSA_E_ARG, &err, "flags are 4");
+    assert_fails(msa_chat_format(m, &hello, 0, 1, &text, &err), MSA_E_ARG, &err, "at least one");
+    assert_null(text);
+    msa_tokens_free(&ids);
+    msa_tokens_free(NULL);
+    msa_model_free(m);
 }
 
 int main(void) {
@@ -577,6 +623,7 @@ int main(void) {
         cmocka_unit_test(no_allocation_that_fails_leaks_or_crashes),
         cmocka_unit_test(smollm2_gives_the_tokens_of_transformers),
         cmocka_unit_test(smollm2_knows_its_ends_and_lacks_21_bytes),
+        cmocka_unit_test(the_public_calls_read_and_write_smollm2s_text),
     };
     return cmocka_run_group_tests_name("tokenizer", tests, NULL, NULL);
 }

@@ -5,10 +5,16 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "model/tokenizer_gguf.h"
 
 static void fill_info(msa_model *m) {
     const weights *w = m->weights;
-    gguf_string name;
+    gguf_string name, model = {0}, pre = {0};
+    char printable[2][GGUF_PRINTABLE];
+    (void)gguf_get_string(m->file, "tokenizer.ggml.model", &model, NULL);
+    (void)gguf_get_string(m->file, "tokenizer.ggml.pre", &pre, NULL);
+    snprintf(m->tokenizer_name, sizeof m->tokenizer_name, "%s (%s)",
+             gguf_printable(model, printable[0]), gguf_printable(pre, printable[1]));
     if (gguf_get_string(m->file, "general.name", &name, NULL) == MSA_OK)
         gguf_printable(name, m->name);
     weights_describe_formats(w, m->formats, sizeof m->formats);
@@ -30,6 +36,7 @@ static void fill_info(msa_model *m) {
         .rope_base = (float)w->rope.base,
         .has_index = 0,
         .tokenizer = m->tokenizer_name,
+        .chat_template = m->chat.name,
     };
 }
 
@@ -40,6 +47,7 @@ msa_status msa_model_load(msa_model **out, const char *path, msa_error *err) {
     if (!m) return error_set(err, MSA_E_NOMEM, "no memory for a model");
     msa_status status = gguf_open(&m->file, path, err);
     if (!status) status = weights_load(&m->weights, m->file, err);
+    if (!status) status = tokenizer_from_gguf(&m->tokenizer, &m->chat, m->file, err);
     if (status) {
         msa_model_free(m);
         return status;
@@ -51,6 +59,7 @@ msa_status msa_model_load(msa_model **out, const char *path, msa_error *err) {
 
 void msa_model_free(msa_model *m) {
     if (!m) return;
+    chat_template_free(&m->chat);
     tokenizer_free(m->tokenizer);
     weights_free(m->weights);
     gguf_close(m->file);

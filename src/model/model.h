@@ -2,6 +2,7 @@
 #ifndef MSA_MODEL_INSIDE_H
 #define MSA_MODEL_INSIDE_H
 
+#include "model/chat.h"
 #include "model/gguf.h"
 #include "model/tokenizer.h"
 #include "model/weights.h"
@@ -11,6 +12,7 @@ struct msa_model {
     gguf_file *file; /* stays mapped: the weights point into it */
     weights *weights;
     tokenizer *tokenizer;
+    chat_template chat;
     msa_model_info info; /* its strings are below, or static */
     char name[GGUF_PRINTABLE];
     char formats[160];

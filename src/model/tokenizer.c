@@ -177,18 +177,22 @@ static msa_status encode_text(encoding *e, size_t n, int flags, msa_error *err) 
     return MSA_OK;
 }
 
+static msa_status check_flags(int flags, msa_error *err) {
+    if ((flags & ~(MSA_ADD_SPECIAL | MSA_PARSE_SPECIAL)) == 0) return MSA_OK;
+    return error_set(err, MSA_E_ARG,
+                     "flags are %d; known are MSA_ADD_SPECIAL (%d) and MSA_PARSE_SPECIAL (%d)",
+                     flags, MSA_ADD_SPECIAL, MSA_PARSE_SPECIAL);
+}
+
 msa_status tokenizer_encode(const tokenizer *t, const char *text, size_t n, int flags,
                             msa_tokens *out, msa_error *err) {
     if (!text && n) return error_set(err, MSA_E_ARG, "text is NULL but has %zu bytes", n);
-    if (flags & ~(MSA_ADD_SPECIAL | MSA_PARSE_SPECIAL))
-        return error_set(err, MSA_E_ARG,
-                         "flags are %d; known are MSA_ADD_SPECIAL (%d) and "
-                         "MSA_PARSE_SPECIAL (%d)",
-                         flags, MSA_ADD_SPECIAL, MSA_PARSE_SPECIAL);
+    msa_status status = check_flags(flags, err);
+    if (status != MSA_OK) return status;
     size_t n_before = out->n, replaced_before = out->n_replaced, n_memo = 64;
     while (n_memo < 16384 && n_memo < n / 8) n_memo *= 2;
     encoding e = {.t = t, .text = text, .out = out, .memo_mask = n_memo - 1};
-    msa_status status = pretok_walk_begin(&e.walk, t->pretok, err);
+    status = pretok_walk_begin(&e.walk, t->pretok, err);
     if (status != MSA_OK) return status;
     e.memo = mem_calloc(n_memo, sizeof *e.memo);
     status = e.memo ? encode_text(&e, n, flags, err)
@@ -214,9 +218,11 @@ msa_status tokenizer_decode(const tokenizer *t, int32_t id, int flags, vocab_tex
 msa_status tokenizer_decode_all(const tokenizer *t, const int32_t *ids, size_t n, int flags,
                                 char **text, size_t *n_bytes, msa_error *err) {
     bytes joined = {0};
+    msa_status status = check_flags(flags, err);
+    if (status != MSA_OK) return status;
     for (size_t i = 0; i < n; i++) {
         vocab_text piece = {0};
-        msa_status status = tokenizer_decode(t, ids[i], flags, &piece, err);
+        status = tokenizer_decode(t, ids[i], flags, &piece, err);
         if (status != MSA_OK) {
             bytes_free(&joined);
             return status;
