@@ -17,7 +17,7 @@ NAMES = {"float32": "f32", "int32": "i32", "uint16": "u16", "uint8": "u8"}
 
 
 def write(name, about, facts, arrays):
-    """Writes golden/NAME.golden. `arrays` maps names to tensors or arrays of f32, i32, u16 or u8."""
+    """Writes golden/NAME.golden; `arrays`: name to tensor or array of f32, i32, u16 or u8."""
     header, body = {}, b""
     for key, value in arrays.items():
         value = np.ascontiguousarray(value.numpy() if hasattr(value, "numpy") else value)

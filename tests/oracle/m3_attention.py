@@ -96,7 +96,7 @@ def run(layer, hidden, position_embeddings):
 
 
 def smallest_gap(seen):
-    """Over all rows: the score of the last block that was taken less that of the first that was not."""
+    """Over all rows: score of the last block that was taken less that of the first that was not."""
     tokens, heads, _ = seen["index_q"].shape
     scores = torch.einsum(
         "thc,jc->htj", seen["index_q"].double(), seen["index_k"].double().squeeze(1)

@@ -1,4 +1,4 @@
-"""Attention as PyTorch's scaled_dot_product_attention computes it: dense, and sparse by a given list.
+"""Attention by PyTorch's scaled_dot_product_attention: dense, and sparse by a given list.
 
 Writes golden/sdpa_*.golden. Queries are f32; keys and values are f32, f16 or bf16 as stored (u16
 for the halves), widened before use, as in the library. One request of q_len queries that end a
@@ -27,7 +27,7 @@ CASES = [
 
 
 def random_lists(q_len, kv_len, groups, block, topk, generator):
-    """Per query and group: the own block and up to topk - 1 others before it, ascending, -1 behind."""
+    """Per query and group: the own block, up to topk - 1 others before it, ascending, -1 behind."""
     ids = torch.full((q_len, groups, topk), -1, dtype=torch.int32)
     for t in range(q_len):
         own = (kv_len - q_len + t) // block

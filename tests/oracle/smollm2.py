@@ -1,4 +1,4 @@
-"""SmolLM2-135M-Instruct as Transformers runs it from the GGUF, in f32: tokens, logits, greedy answers.
+"""SmolLM2-135M-Instruct by Transformers from the GGUF, in f32: tokens, logits, greedy answers.
 
 Writes golden/smollm2.golden:
 
@@ -7,7 +7,7 @@ Writes golden/smollm2.golden:
     positions      of the first `prompt_tokens` ids, fed as one prompt: where logits were recorded
     top_ids, top_logits [positions, 50]     the 50 highest logits there, highest first
     last_logits [vocabulary]                all logits of the last of them
-    chat_prompt, chat_answer                a question in the chat template, 64 greedy tokens after it
+    chat_prompt, chat_answer                a question in the chat template, 64 greedy tokens
     plain_prompt, plain_answer              the same for text to be continued
     chat_text, plain_text                   the two answers as UTF-8
 
