@@ -26,3 +26,10 @@ msa_status fail_add(msa_error *err, msa_status code, const char *format, ...) {
     va_end(args);
     return code;
 }
+
+msa_status fail_prefix(msa_error *err, msa_status code, const char *prefix) {
+    msa_error old = *err;
+    snprintf(err->text, sizeof err->text, "%s%.*s", prefix,
+             (int)(sizeof err->text - 1 - strlen(prefix)), old.text);
+    return code;
+}

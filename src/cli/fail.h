@@ -25,4 +25,7 @@ msa_status fail_memory(msa_error *err, const char *doing);
 msa_status fail_add(msa_error *err, msa_status code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Puts the flag in front of an error of the library: "-m: ". */
+msa_status fail_prefix(msa_error *err, msa_status code, const char *prefix);
+
 #endif

@@ -13,7 +13,7 @@ int machine_cpus(void);          /* online */
 int64_t machine_memory(void);    /* bytes; 0 where the system does not say */
 int64_t machine_available(void); /* bytes free for use; 0 where the system does not say */
 
-/* {"cpu", "isa", "threads"}: the head of every JSON that holds measurements; NULL without memory. */
+/* {"cpu", "isa", "threads"}: the head of JSON that holds measurements; NULL without memory. */
 json_t *machine_json(void);
 
 /* "1.5 GiB" */

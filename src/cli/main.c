@@ -10,6 +10,7 @@
 #include "cli/output.h"
 
 static const command COMMANDS[] = {
+    {"run", "answers from a long text, or chats", command_run},
     {"bench attn", "speed of the operators, MSA against dense", command_bench_attn},
     {"info", "this machine, which kernels were chosen and why, a model file", command_info},
 };
@@ -28,6 +29,8 @@ static void print_help(FILE *out) {
             "Results go to standard output, everything else to standard error. --json gives any\n"
             "table to a program. --cpu and --threads may stand in front of the command too.\n\n"
             "Examples:\n"
+            "  msa run -m models/SmolLM2-135M-Instruct.Q4_1.gguf -f LICENSE -p \"Who wrote this?\" "
+            "-n 40\n"
             "  msa info\n\n"
             "Exit codes: 0 done, 1 failed, 2 bad usage, 130 interrupted.\n");
 }
@@ -59,13 +62,20 @@ static bool print_family_help(int argc, char **argv) {
 
 static msa_status unknown_command(int argc, char **argv, msa_error *err) {
     char found[256];
-    const char *names[N_COMMANDS];
-    for (size_t i = 0; i < N_COMMANDS; i++) names[i] = COMMANDS[i].name;
+    char families[N_COMMANDS][32];
+    const char *names[2 * N_COMMANDS]; /* whole names, then their first words */
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        const char *name = names[i] = COMMANDS[i].name;
+        snprintf(families[i], sizeof families[i], "%.*s", (int)strcspn(name, " "), name);
+        names[N_COMMANDS + i] = families[i];
+    }
     snprintf(found, sizeof found, "%s", argv[0]);
-    const char *near = nearest_name(found, names, N_COMMANDS);
-    if (!near && argc > 1) { /* perhaps a member of a family */
-        snprintf(found, sizeof found, "%s %s", argv[0], argv[1]);
-        near = nearest_name(found, names, N_COMMANDS);
+    const char *near = nearest_name(found, names, 2 * (size_t)N_COMMANDS);
+    if (argc > 1 && argv[1][0] != '-') { /* perhaps a member of a family */
+        char both[256];
+        snprintf(both, sizeof both, "%s %s", argv[0], argv[1]);
+        const char *member = nearest_name(both, names, N_COMMANDS);
+        if (member) near = member, memcpy(found, both, sizeof found);
     }
     if (near)
         return fail(err, MSA_E_ARG,

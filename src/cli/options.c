@@ -52,8 +52,7 @@ static msa_status use_common(const common_args *common, msa_error *err) {
     if (common->threads > 0) omp_set_num_threads((int)common->threads);
     if (common->cpu < 0) return MSA_OK;
     msa_status status = msa_isa_use((msa_isa)common->cpu, err);
-    if (status != MSA_OK) return fail_add(err, MSA_E_ARG, "; --cpu cannot force it here");
-    return MSA_OK;
+    return status == MSA_OK ? MSA_OK : fail_prefix(err, MSA_E_ARG, "--cpu: ");
 }
 
 /* ---- values --------------------------------------------------------------------------------- */
@@ -238,7 +237,7 @@ static msa_status read_option(const option_group *groups, size_t n_groups, int a
         if (value) return fail(err, MSA_E_ARG, "%s takes no value, found '%s'", o->name, value);
     } else if (!value) {
         if (*at >= argc)
-            return fail(err, MSA_E_ARG, "%s needs a value: %s %s; see --help", o->name, o->name,
+            return fail(err, MSA_E_ARG, "%s needs a value: %s %s; see --help", argument, argument,
                         o->argument);
         value = argv[(*at)++];
     }

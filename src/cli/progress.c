@@ -44,7 +44,7 @@ static void follow_rate(progress *bar, double now, int64_t n_done) {
 static void draw(progress *bar, int64_t n_done, int64_t n_total) {
     enum { CELLS = 24 };
     static const char FULL[] = "████████████████████████"; /* three bytes each */
-    char left[32] = "", line[256];
+    char left[32] = "", rate[32] = "", line[256];
     double share = n_total > 0 ? (double)n_done / (double)n_total : 0;
     int cells = (int)(share * CELLS);
     if (bar->rate > 0) {
@@ -52,9 +52,9 @@ static void draw(progress *bar, int64_t n_done, int64_t n_total) {
         snprintf(left, sizeof left, ", %lld:%02lld left", (long long)(seconds / 60),
                  (long long)(seconds % 60));
     }
-    int n = snprintf(line, sizeof line, "%s %3.0f %%  %lld/%lld %s, %.*f/s%s", bar->label,
-                     100 * share, (long long)n_done, (long long)n_total, bar->unit,
-                     bar->rate < 10 ? 1 : 0, bar->rate, left);
+    if (bar->rate > 0) snprintf(rate, sizeof rate, ", %.*f/s", bar->rate < 10 ? 1 : 0, bar->rate);
+    int n = snprintf(line, sizeof line, "%s %3.0f %%  %lld/%lld %s%s%s", bar->label, 100 * share,
+                     (long long)n_done, (long long)n_total, bar->unit, rate, left);
     int columns = terminal_columns();
     if (n + CELLS + 3 < columns)
         fprintf(stderr, "\r\033[K%s |%.*s%*s| %s", bar->label, 3 * cells, FULL, CELLS - cells, "",
@@ -63,6 +63,10 @@ static void draw(progress *bar, int64_t n_done, int64_t n_total) {
         fprintf(stderr, "\r\033[K%.*s", columns - 1, line);
     fflush(stderr);
     bar->drawn = true;
+}
+
+void progress_show(progress *bar, int64_t n_total) {
+    if (bar->visible) draw(bar, 0, n_total);
 }
 
 void progress_update(progress *bar, int64_t n_done, int64_t n_total) {

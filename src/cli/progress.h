@@ -21,6 +21,8 @@ typedef struct progress {
 } progress;
 
 progress progress_begin(const char *label, const char *unit);
+/* Draws the empty bar at once: for work whose first step takes long. */
+void progress_show(progress *bar, int64_t n_total);
 /* Draws when it is time to; cheap to call often. */
 void progress_update(progress *bar, int64_t n_done, int64_t n_total);
 /* Takes the bar off the screen. */

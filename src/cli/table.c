@@ -72,7 +72,7 @@ msa_status table_print(const table_column *columns, size_t n_columns, const json
 msa_status json_print(json_t *document, msa_error *err) {
     if (!document) return fail_memory(err, "writing JSON");
     /* What goes wrong with standard output is found when the program ends. */
-    json_dumpf(document, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    json_dumpf(document, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(7));
     putchar('\n');
     json_decref(document);
     return MSA_OK;

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/interrupt.h"
+
 static const size_t TEXT_MAX = (size_t)1 << 30;
 
 size_t text_character(const char *bytes, size_t n) {
@@ -50,6 +52,7 @@ static msa_status read_stream(FILE *stream, const char *flag, const char *name, 
                    fail(err, MSA_E_ARG, "%s: %s holds more than 1 GiB of text", flag, name);
         if (got == 0) break;
     }
+    if (interrupt_seen()) return free(data), fail(err, MSA_E_CANCELLED, "interrupted");
     if (ferror(stream))
         return free(data),
                fail(err, MSA_E_IO, "%s: cannot read %s: %s", flag, name, strerror(errno));

@@ -1,0 +1,249 @@
+/* settings.c: see settings.h. */
+#include "cli/settings.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const option MODEL_OPTIONS[] = {
+    {.name = "--model",
+     .letter = 'm',
+     .kind = OPTION_TEXT,
+     .offset = offsetof(model_args, path),
+     .argument = "FILE",
+     .help = "GGUF file of a Llama-family model"},
+};
+
+option_group model_group(model_args *args) {
+    return (option_group){"Model", MODEL_OPTIONS, 1, args};
+}
+
+msa_status model_open(const model_args *args, msa_model **model, msa_error *err) {
+    if (!args->path)
+        return fail(err, MSA_E_ARG,
+                    "-m/--model is missing: expected -m FILE.gguf (make demo fetches one to "
+                    "models/)");
+    msa_status status = msa_model_load(model, args->path, err);
+    return status == MSA_OK ? MSA_OK : fail_prefix(err, status, "-m: ");
+}
+
+/* In the order of the enums and, for --block, of the powers of two from 16. */
+static const option ATTENTION_OPTIONS[] = {
+    {.name = "--attn",
+     .kind = OPTION_CHOICE,
+     .offset = offsetof(settings_args, attn),
+     .argument = "KIND",
+     .choices = "dense|msa",
+     .help = "attention (default: msa)"},
+    {.name = "--selector",
+     .kind = OPTION_CHOICE,
+     .offset = offsetof(settings_args, selector),
+     .argument = "S",
+     .choices = "auto|index|proxy",
+     .help = "what chooses blocks: the model's trained\n"
+             "index branch, or its own queries and keys (default: auto, the first there is)"},
+    {.name = "--block",
+     .kind = OPTION_CHOICE,
+     .offset = offsetof(settings_args, block),
+     .argument = "B",
+     .choices = "16|32|64|128|256",
+     .help = "tokens a block (default: fits the model)",
+     .remedy = "leave it out for the model's default"},
+    {.name = "--topk",
+     .kind = OPTION_INT,
+     .offset = offsetof(settings_args, topk),
+     .argument = "K",
+     .min = 1,
+     .max = 64,
+     .help = "blocks each query reads, forced ones included (default: fits the\n"
+             "model); not to be mixed up with --top-k, which is sampling",
+     .remedy = "it counts blocks, not tokens; leave it out for the model's default"},
+    {.name = "--local",
+     .kind = OPTION_INT,
+     .offset = offsetof(settings_args, local),
+     .argument = "N",
+     .min = 0,
+     .max = 64,
+     .help = "of these always the last N, the query's own first"},
+    {.name = "--init",
+     .kind = OPTION_INT,
+     .offset = offsetof(settings_args, init),
+     .argument = "N",
+     .min = 0,
+     .max = 64,
+     .help = "of these always the first N of the text"},
+    {.name = "--layers-dense",
+     .kind = OPTION_INTS,
+     .offset = offsetof(settings_args, layers_dense),
+     .argument = "LIST",
+     .min = 0,
+     .max = 255,
+     .help = "layers that attend densely all the same: 0,1,4-6",
+     .remedy = "layers count from 0; msa info -m FILE says how many there are"},
+    {.name = "--ctx-size",
+     .letter = 'c',
+     .kind = OPTION_INT,
+     .offset = offsetof(settings_args, n_ctx),
+     .argument = "N",
+     .min = 0,
+     .max = INT32_MAX,
+     .help = "most tokens of text and answer; 0: what the model was trained for\n(default: 0)",
+     .remedy = "0 takes what the model was trained for"},
+    {.name = "--kv-format",
+     .kind = OPTION_CHOICE,
+     .offset = offsetof(settings_args, kv_format),
+     .argument = "F",
+     .choices = "f32|f16|bf16",
+     .help = "stored keys and values (default: f16)"},
+    {.name = "--chunk",
+     .kind = OPTION_INT,
+     .offset = offsetof(settings_args, chunk),
+     .argument = "N",
+     .min = 1,
+     .max = 65536,
+     .help = "tokens a prefill step (default: chosen)",
+     .remedy = "leave it out and the size is chosen"},
+};
+
+settings_args settings_unset(void) {
+    return (settings_args){.attn = -1,
+                           .selector = -1,
+                           .block = -1,
+                           .kv_format = -1,
+                           .n_ctx = OPTION_UNSET,
+                           .topk = OPTION_UNSET,
+                           .local = OPTION_UNSET,
+                           .init = OPTION_UNSET,
+                           .chunk = OPTION_UNSET,
+                           .layers_dense = {.n = -1}};
+}
+
+option_group settings_group(settings_args *args, bool with_mode) {
+    size_t n = sizeof ATTENTION_OPTIONS / sizeof *ATTENTION_OPTIONS, skip = with_mode ? 0 : 1;
+    return (option_group){"Attention", ATTENTION_OPTIONS + skip, n - skip, args};
+}
+
+static void take(int64_t given, int32_t *param) {
+    if (given != OPTION_UNSET) *param = (int32_t)given;
+}
+
+static msa_status take_layers(const option_ints *given, const msa_model *model,
+                              msa_session_params *params, msa_error *err) {
+    int32_t n_layers = msa_model_get_info(model)->n_layers;
+    if (given->n < 0) return MSA_OK;
+    memset(params->dense_layers, 0, sizeof params->dense_layers);
+    for (int i = 0; i < given->n; i++) {
+        int64_t layer = given->values[i];
+        if (layer >= n_layers)
+            return fail(err, MSA_E_ARG,
+                        "--layers-dense: there is no layer %lld; this model has layers 0 to %d",
+                        (long long)layer, n_layers - 1);
+        params->dense_layers[layer / 64] |= (uint64_t)1 << layer % 64;
+    }
+    return MSA_OK;
+}
+
+msa_status settings_params(const settings_args *args, const msa_model *model,
+                           msa_session_params *params, msa_error *err) {
+    *params = msa_session_defaults(model);
+    if (args->attn >= 0) params->attn = (msa_attn_mode)args->attn;
+    if (args->selector >= 0) params->selector = (msa_selector)args->selector;
+    if (args->block >= 0) params->block = 16 << args->block;
+    if (args->kv_format >= 0) params->kv_dtype = (msa_dtype)args->kv_format;
+    take(args->n_ctx, &params->n_ctx);
+    take(args->topk, &params->topk);
+    take(args->local, &params->local);
+    take(args->init, &params->init);
+    take(args->chunk, &params->chunk);
+    if (params->local + params->init > params->topk)
+        return fail(err, MSA_E_ARG,
+                    "--topk %d: leaves no room for the forced blocks, --local %d and --init %d; "
+                    "raise --topk to %d or lower these",
+                    params->topk, params->local, params->init, params->local + params->init);
+    return take_layers(&args->layers_dense, model, params, err);
+}
+
+msa_status settings_check_room(const msa_session_params *params, const msa_model *model,
+                               size_t n_tokens, msa_error *err) {
+    int32_t n_ctx = params->n_ctx, trained = msa_model_get_info(model)->n_ctx_train;
+    if (n_tokens <= (size_t)n_ctx) return MSA_OK;
+    return fail(err, MSA_E_FULL,
+                "the text has %zu tokens, the context holds %d (-c/--ctx-size; the model was "
+                "trained for %d): shorten the text%s",
+                n_tokens, n_ctx, trained,
+                n_ctx < trained ? " or raise -c" : ", or take a model with a longer context");
+}
+
+/* ---- saying it ------------------------------------------------------------------------------ */
+
+bool settings_is_dense(const msa_session_params *params, int32_t layer) {
+    return params->attn == MSA_ATTN_DENSE ||
+           (layer < 256 && params->dense_layers[layer / 64] >> layer % 64 & 1);
+}
+
+const char *settings_selector(const msa_session_params *params, const msa_model *model) {
+    if (params->selector == MSA_SELECTOR_AUTO)
+        return msa_model_get_info(model)->has_index ? "index" : "proxy";
+    return params->selector == MSA_SELECTOR_INDEX ? "index" : "proxy";
+}
+
+/* "0-2,5": the layers that are dense. */
+static void list_dense(const msa_session_params *params, int32_t n_layers, char *text,
+                       size_t size) {
+    size_t n = 0;
+    text[0] = 0;
+    for (int32_t first = 0; first < n_layers && n < size;) {
+        int32_t end = first;
+        while (end < n_layers && settings_is_dense(params, end)) end++;
+        const char *lead = n ? "," : "";
+        if (end == first + 1)
+            n += (size_t)snprintf(text + n, size - n, "%s%d", lead, first);
+        else if (end > first)
+            n += (size_t)snprintf(text + n, size - n, "%s%d-%d", lead, first, end - 1);
+        first = end + 1;
+    }
+}
+
+void settings_describe(const msa_session_params *params, const msa_model *model, char *text,
+                       size_t size) {
+    const char *format = msa_dtype_name(params->kv_dtype);
+    char layers[256];
+    if (params->attn == MSA_ATTN_DENSE) {
+        snprintf(text, size, "dense; keys and values %s", format);
+        return;
+    }
+    list_dense(params, msa_model_get_info(model)->n_layers, layers, sizeof layers);
+    snprintf(text, size,
+             "MSA, %s selector, %d blocks of %d (%d keys) per query, local %d, init %d; "
+             "keys and values %s%s%s",
+             settings_selector(params, model), params->topk, params->block,
+             params->topk * params->block, params->local, params->init, format,
+             layers[0] ? "; dense in layers " : "", layers);
+}
+
+json_t *settings_json(const msa_session_params *params, const msa_model *model) {
+    if (params->attn == MSA_ATTN_DENSE)
+        return json_pack("{s:s, s:i, s:s}", "attn", "dense", "n_ctx", params->n_ctx, "kv_format",
+                         msa_dtype_name(params->kv_dtype));
+    char layers[256];
+    list_dense(params, msa_model_get_info(model)->n_layers, layers, sizeof layers);
+    return json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:s, s:i, s:s}", "attn", "msa", "selector",
+                     settings_selector(params, model), "block", params->block, "topk", params->topk,
+                     "local", params->local, "init", params->init, "layers_dense", layers, "n_ctx",
+                     params->n_ctx, "kv_format", msa_dtype_name(params->kv_dtype));
+}
+
+double settings_bytes_per_token(const msa_session_params *params, const msa_model *model) {
+    const msa_model_info *info = msa_model_get_info(model);
+    return 2.0 * info->n_layers * info->n_kv_heads * info->head_dim *
+           msa_dtype_size(params->kv_dtype);
+}
+
+void settings_announce(const msa_session_params *params, const msa_model *model) {
+    const msa_model_info *info = msa_model_get_info(model);
+    char text[512];
+    settings_describe(params, model, text, sizeof text);
+    fprintf(stderr, "model      %s, %.0fM parameters, %d layers, %d query heads in %d groups\n",
+            info->name[0] ? info->name : info->architecture, (double)info->n_parameters * 1e-6,
+            info->n_layers, info->n_q_heads, info->n_kv_heads);
+    fprintf(stderr, "attention  %s; context %d\n", text, params->n_ctx);
+}

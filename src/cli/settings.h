@@ -1,0 +1,52 @@
+/* settings.h: the flags that say which model runs with which attention, for run, eval, map and
+ * info. */
+#ifndef MSA_CLI_SETTINGS_H
+#define MSA_CLI_SETTINGS_H
+
+#include <jansson.h>
+
+#include "cli/options.h"
+#include "msa/model.h"
+
+typedef struct model_args {
+    const char *path; /* NULL: not given */
+} model_args;
+
+option_group model_group(model_args *args);
+/* Loads it; a missing -m is an error that says so. */
+msa_status model_open(const model_args *args, msa_model **model, msa_error *err);
+
+typedef struct settings_args {
+    int attn, selector, block, kv_format; /* index of the choice; -1: not given */
+    int64_t n_ctx, topk, local, init, chunk;
+    option_ints layers_dense;
+} settings_args;
+
+settings_args settings_unset(void);
+/* with_mode: --attn is among the flags. */
+option_group settings_group(settings_args *args, bool with_mode);
+
+/* The model's defaults with what was given on top; a contradiction names both flags. */
+msa_status settings_params(const settings_args *args, const msa_model *model,
+                           msa_session_params *params, msa_error *err);
+
+/* MSA_E_FULL, in terms of flags, where a text does not fit the context. */
+msa_status settings_check_room(const msa_session_params *params, const msa_model *model,
+                               size_t n_tokens, msa_error *err);
+
+/* "MSA, proxy selector, 8 blocks of 64 (512 keys) per query, local 2, init 1; keys and values f16"
+ */
+void settings_describe(const msa_session_params *params, const msa_model *model, char *text,
+                       size_t size);
+/* "proxy" or "index": which one AUTO means for this model. */
+const char *settings_selector(const msa_session_params *params, const msa_model *model);
+bool settings_is_dense(const msa_session_params *params, int32_t layer);
+/* The same as an object; NULL without memory. */
+json_t *settings_json(const msa_session_params *params, const msa_model *model);
+/* Bytes of keys and values of one token over all layers; index keys of a trained branch aside. */
+double settings_bytes_per_token(const msa_session_params *params, const msa_model *model);
+
+/* "model ..." and "attention ..." on standard error, before the work. */
+void settings_announce(const msa_session_params *params, const msa_model *model);
+
+#endif
