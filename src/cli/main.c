@@ -12,6 +12,7 @@
 static const command COMMANDS[] = {
     {"run", "answers from a long text, or chats", command_run},
     {"eval ppl", "perplexity by position, dense and MSA side by side", command_eval_ppl},
+    {"map", "a picture of which blocks each query read", command_map},
     {"bench attn", "speed of the operators, MSA against dense", command_bench_attn},
     {"info", "this machine, which kernels were chosen and why, a model file", command_info},
 };

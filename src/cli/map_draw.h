@@ -1,0 +1,28 @@
+/* map_draw.h: a map_grid as a picture. Needs Cairo; without it map_draw is MSA_E_UNSUPPORTED. */
+#ifndef MSA_CLI_MAP_DRAW_H
+#define MSA_CLI_MAP_DRAW_H
+
+#include <stddef.h>
+
+#include "cli/map_grid.h"
+
+/* Pixels the cells of one grid may fill: alone, and as one of many. */
+enum { MAP_PLOT_WIDTH = 960, MAP_PLOT_HEIGHT = 720, MAP_TILE_WIDTH = 174, MAP_TILE_HEIGHT = 138 };
+
+typedef enum map_format { MAP_PNG, MAP_SVG } map_format;
+
+typedef struct map_labels {
+    const char *title, *subtitle; /* UTF-8 */
+    /* A few words of the text at a position, for the left edge, into text[size]; may be NULL. */
+    void (*words_at)(const void *user, int64_t position, char *text, size_t size);
+    const void *user;
+} map_labels;
+
+/* MSA_OK where this build can draw. */
+msa_status map_can_draw(msa_error *err);
+/* One grid with its axes, or n layers of one text as small pictures side by side. The file's bytes in
+ * *data; free(). */
+msa_status map_draw(const map_grid *grids, int n, const map_labels *labels, map_format format,
+                    unsigned char **data, size_t *n_bytes, msa_error *err);
+
+#endif
