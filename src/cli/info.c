@@ -1,10 +1,13 @@
-/* info.c: msa info: the machine, the kernels, the libraries, a model file. */
+/* info.c: msa info: the machine, the kernels, the libraries; with a model file its facts, what its
+ * cache takes, and which attention each layer runs. */
 #include <omp.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/commands.h"
 #include "cli/machine.h"
 #include "cli/options.h"
+#include "cli/settings.h"
 #include "cli/table.h"
 
 #if defined(MSA_HAVE_CAIRO)
@@ -12,6 +15,8 @@
 #endif
 
 typedef struct info_args {
+    model_args model;
+    settings_args attention;
     bool json;
 } info_args;
 
@@ -23,11 +28,16 @@ static const option INFO_OPTIONS[] = {
 };
 
 static const help_page PAGE = {
-    .usage = "msa info [--json]",
-    .about = "What this build found: the machine, the instruction set in use and why, libraries.\n",
+    .usage = "msa info [-m MODEL] [--json] [flags]",
+    .about =
+        "What this build found: the machine, the instruction set in use and why, libraries. With\n"
+        "-m also the model's facts, the memory of its cache, and what attention each layer runs\n"
+        "under the given flags.\n",
     .examples = "msa info\n"
-                "msa info --json",
+                "msa info -m models/SmolLM2-135M-Instruct.Q4_1.gguf --layers-dense 0,1",
 };
+
+/* ---- the machine ---------------------------------------------------------------------------- */
 
 static const char *cairo_text(void) {
 #if defined(MSA_HAVE_CAIRO)
@@ -41,8 +51,8 @@ static json_t *libraries_json(void) {
     char openmp[64];
     snprintf(openmp, sizeof openmp, "%d (%d threads)", _OPENMP, omp_get_max_threads());
     return json_pack("{s:s, s:s, s:s, s:s, s:s}", "OpenMP", openmp, "OpenBLAS",
-                     MSA_OPENBLAS_VERSION, "PCRE2", MSA_PCRE2_VERSION, "Jansson",
-                     jansson_version_str(), "Cairo", cairo_text());
+                     MSA_OPENBLAS_VERSION " (" MSA_OPENBLAS_THREADS ")", "PCRE2", MSA_PCRE2_VERSION,
+                     "Jansson", jansson_version_str(), "Cairo", cairo_text());
 }
 
 static json_t *machine_facts(void) {
@@ -77,19 +87,125 @@ static void print_libraries(const json_t *libraries) {
     }
 }
 
+/* ---- a model -------------------------------------------------------------------------------- */
+
+static const char *layer_attention(const msa_session_params *params, const msa_model *model,
+                                   int32_t layer, char *text, size_t size) {
+    if (settings_is_dense(params, layer)) return "dense";
+    snprintf(text, size, "MSA, %s selector, B %d, k %d, local %d, init %d",
+             settings_selector(params, model), params->block, params->topk, params->local,
+             params->init);
+    return text;
+}
+
+/* [{"first", "last", "attention"}]: runs of layers that attend alike. */
+static json_t *layers_json(const msa_session_params *params, const msa_model *model) {
+    json_t *rows = json_array();
+    char text[128];
+    int32_t n = msa_model_get_info(model)->n_layers;
+    for (int32_t first = 0, end; first < n; first = end) {
+        for (end = first + 1; end < n; end++)
+            if (settings_is_dense(params, end) != settings_is_dense(params, first)) break;
+        json_array_append_new(
+            rows, json_pack("{s:i, s:i, s:s}", "first", first, "last", end - 1, "attention",
+                            layer_attention(params, model, first, text, sizeof text)));
+    }
+    return rows;
+}
+
+static json_t *model_json(const msa_session_params *params, const msa_model *model) {
+    const msa_model_info *i = msa_model_get_info(model);
+    double per_token = settings_bytes_per_token(params, model);
+    json_t *facts = json_pack(
+        "{s:o, s:o, s:s, s:I, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i}", "name",
+        json_text(i->name, strlen(i->name)), "architecture",
+        json_text(i->architecture, strlen(i->architecture)), "weights", i->weights, "n_parameters",
+        (json_int_t)i->n_parameters, "n_file_bytes", (json_int_t)i->n_file_bytes, "n_weight_bytes",
+        (json_int_t)i->n_weight_bytes, "n_layers", i->n_layers, "n_embd", i->n_embd, "n_ff",
+        i->n_ff, "n_q_heads", i->n_q_heads, "n_kv_heads", i->n_kv_heads, "head_dim", i->head_dim);
+    json_t *rest = json_pack(
+        "{s:i, s:i, s:f, s:b, s:s, s:s, s:I, s:I, s:o, s:o}", "n_ctx_train", i->n_ctx_train,
+        "n_vocab", i->n_vocab, "rope_base", (double)i->rope_base, "has_index", i->has_index,
+        "tokenizer", i->tokenizer, "chat_template", i->chat_template, "cache_bytes_per_token",
+        (json_int_t)per_token, "cache_bytes", (json_int_t)(per_token * params->n_ctx), "attention",
+        settings_json(params, model), "layers", layers_json(params, model));
+    if (facts && json_object_update_new(facts, rest) != 0) return json_decref(facts), NULL;
+    return facts;
+}
+
+static void print_model(const json_t *facts, const msa_session_params *params,
+                        const msa_model *model) {
+    const msa_model_info *i = msa_model_get_info(model);
+    char file[32], token[32], full[32], text[128];
+    const json_t *row;
+    size_t at;
+    format_bytes((double)i->n_file_bytes, file, sizeof file);
+    format_bytes(settings_bytes_per_token(params, model), token, sizeof token);
+    format_bytes(settings_bytes_per_token(params, model) * params->n_ctx, full, sizeof full);
+    printf("\nmodel      %s (%s), %.1fM parameters, %s\n", i->name, i->architecture,
+           (double)i->n_parameters * 1e-6, file);
+    printf("weights    %s\n", i->weights);
+    printf("shape      %d layers of width %d, feed-forward %d; %d query heads in %d groups of %d, "
+           "head width %d\n",
+           i->n_layers, i->n_embd, i->n_ff, i->n_q_heads, i->n_kv_heads,
+           i->n_q_heads / i->n_kv_heads, i->head_dim);
+    printf("context    %d trained, %d in use; RoPE base %g\n", i->n_ctx_train, params->n_ctx,
+           (double)i->rope_base);
+    printf("text       vocabulary %d, tokenizer %s, chat template %s\n", i->n_vocab, i->tokenizer,
+           i->chat_template);
+    printf("cache      %s a token in %s, %s for %d tokens%s\n", token,
+           msa_dtype_name(params->kv_dtype), full, params->n_ctx,
+           i->has_index ? ", index keys besides" : "");
+    json_array_foreach(json_object_get(facts, "layers"), at, row) {
+        int32_t first = (int32_t)json_integer_value(json_object_get(row, "first")),
+                last = (int32_t)json_integer_value(json_object_get(row, "last"));
+        snprintf(text, sizeof text, first == last ? "layer %d" : "layers %d-%d", first, last);
+        printf("%s%-14s %s\n", at == 0 ? "attention  " : "           ", text,
+               json_string_value(json_object_get(row, "attention")));
+    }
+}
+
+/* The session says what the parameters come to, and whether they can be. */
+static msa_status add_model(json_t *document, const info_args *args, bool print, msa_error *err) {
+    msa_model *model = NULL;
+    msa_session *session = NULL;
+    msa_session_params params;
+    msa_status status = model_open(&args->model, &model, err);
+    if (status == MSA_OK) status = settings_params(&args->attention, model, &params, err);
+    if (status == MSA_OK) status = msa_session_create(&session, model, &params, err);
+    if (status == MSA_OK) {
+        const msa_session_params *used = msa_session_get_params(session);
+        json_t *facts = model_json(used, model);
+        if (!facts || json_object_set_new(document, "model", facts) != 0)
+            status = fail_memory(err, "gathering facts");
+        else if (print)
+            print_model(facts, used, model);
+    }
+    msa_session_free(session);
+    msa_model_free(model);
+    return status;
+}
+
 msa_status command_info(int argc, char **argv, msa_error *err) {
-    info_args args = {false};
+    info_args args = {.attention = settings_unset()};
     bool done;
-    option_group groups[] = {{"Output", INFO_OPTIONS, 1, &args}};
-    msa_status status = options_parse(&PAGE, groups, 1, argc, argv, &done, err);
+    option_group groups[] = {
+        model_group(&args.model),
+        settings_group(&args.attention, true),
+        {"Output", INFO_OPTIONS, 1, &args},
+    };
+    msa_status status = options_parse(&PAGE, groups, 3, argc, argv, &done, err);
     if (status != MSA_OK || done) return status;
     json_t *document = json_pack("{s:s, s:o, s:o}", "msa", msa_version(), "machine",
                                  machine_facts(), "libraries", libraries_json());
     if (!document) return fail_memory(err, "gathering facts");
-    if (args.json) return json_print(document, err);
-    printf("msa        %s\n", msa_version());
-    print_machine(json_object_get(document, "machine"));
-    print_libraries(json_object_get(document, "libraries"));
+    if (!args.json) {
+        printf("msa        %s\n", msa_version());
+        print_machine(json_object_get(document, "machine"));
+        print_libraries(json_object_get(document, "libraries"));
+    }
+    if (args.model.path) status = add_model(document, &args, !args.json, err);
+    if (status == MSA_OK && args.json) return json_print(document, err);
     json_decref(document);
-    return MSA_OK;
+    return status;
 }
