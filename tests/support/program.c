@@ -1,0 +1,115 @@
+/* program.c: see program.h. */
+#include "support/program.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "support/support.h"
+
+enum { PATH_SIZE = 1200 };
+
+static void path_in(const workplace *w, const char *file, char path[PATH_SIZE]) {
+    snprintf(path, PATH_SIZE, "%s/%s", w->folder, file);
+}
+
+static void link_into(const workplace *w, const char *target, const char *name) {
+    char path[PATH_SIZE];
+    path_in(w, name, path);
+    if (symlink(target, path) != 0) fail_msg("cannot link %s to %s", path, target);
+}
+
+void workplace_open(workplace *w) {
+    const char *program = getenv("MSA_PROGRAM");
+    if (!program || access(program, X_OK) != 0)
+        fail_msg("MSA_PROGRAM names no program: %s", program ? program : "it is not set");
+    snprintf(w->folder, sizeof w->folder, "/tmp/msa-test-XXXXXX");
+    if (!mkdtemp(w->folder)) fail_msg("cannot make %s", w->folder);
+    link_into(w, program, "msa");
+    link_into(w, test_path("models"), "models");
+    link_into(w, test_path("LICENSE"), "LICENSE");
+}
+
+void workplace_close(workplace *w) {
+    char command[PATH_SIZE];
+    snprintf(command, sizeof command, "rm -rf '%s'", w->folder);
+    if (system(command) != 0) fail_msg("cannot remove %s", w->folder);
+}
+
+static char *read_file(const workplace *w, const char *file) {
+    char path[PATH_SIZE];
+    path_in(w, file, path);
+    FILE *stream = fopen(path, "rb");
+    if (!stream) fail_msg("cannot open %s", path);
+    fseek(stream, 0, SEEK_END);
+    size_t n = (size_t)ftell(stream);
+    rewind(stream);
+    char *text = malloc(n + 1);
+    if (!text) fail_msg("out of memory");
+    text[fread(text, 1, n, stream)] = 0;
+    fclose(stream);
+    return text;
+}
+
+outcome workplace_run(const workplace *w, const char *line) {
+    size_t size = strlen(line) + 512;
+    char *command = malloc(size);
+    if (!command) fail_msg("out of memory");
+    snprintf(command, size,
+             "cd '%s' && PATH=\"$PWD:$PATH\" && export PATH && { %s\n} <.empty >.out 2>.err",
+             w->folder, line);
+    workplace_write(w, ".empty", "", 0);
+    int status = system(command);
+    free(command);
+    int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    return (outcome){code, read_file(w, ".out"), read_file(w, ".err")};
+}
+
+void outcome_free(outcome *o) {
+    free(o->out);
+    free(o->err);
+}
+
+static int count_errors(const char *text) {
+    int n = 0;
+    for (const char *at = text; (at = strstr(at, "msa: error: ")); at++) n++;
+    return n;
+}
+
+void assert_exit(const workplace *w, const char *line, int code, const char *word) {
+    outcome o = workplace_run(w, line);
+    int n_errors = count_errors(o.err);
+    if (o.code != code)
+        fail_msg("%s\nexits with %d, expected %d\n%s\n%s", line, o.code, code, o.out, o.err);
+    if (word && !strstr(o.err, word)) fail_msg("%s\nsays nothing of '%s':\n%s", line, word, o.err);
+    if (n_errors != (code == 1 || code == 2))
+        fail_msg("%s\nprints %d errors:\n%s", line, n_errors, o.err);
+    outcome_free(&o);
+}
+
+bool workplace_has(const workplace *w, const char *file) {
+    char path[PATH_SIZE];
+    path_in(w, file, path);
+    return access(path, F_OK) == 0;
+}
+
+int workplace_count(const workplace *w, const char *prefix) {
+    int n = 0;
+    DIR *folder = opendir(w->folder);
+    if (!folder) fail_msg("cannot list %s", w->folder);
+    for (struct dirent *entry; (entry = readdir(folder));)
+        n += strncmp(entry->d_name, prefix, strlen(prefix)) == 0;
+    closedir(folder);
+    return n;
+}
+
+void workplace_write(const workplace *w, const char *file, const void *data, size_t n_bytes) {
+    char path[PATH_SIZE];
+    path_in(w, file, path);
+    FILE *stream = fopen(path, "wb");
+    if (!stream || fwrite(data, 1, n_bytes, stream) != n_bytes || fclose(stream) != 0)
+        fail_msg("cannot write %s", path);
+}
