@@ -7,7 +7,7 @@
  *           all its blocks (an order by score excepted: it needs the scores of blocks not forced)
  *   memory  per thread one block of keys, one score and one short list for each row of a tile;
  *           shared, k keys per row and split where a tile is split
- *   exact   the lists are the same for any threads, splits, instruction set, page order, chunking */
+ *   exact   the same lists for any threads, splits, instruction set, page order, chunking */
 #ifndef MSA_ATTN_INDEX_H
 #define MSA_ATTN_INDEX_H
 

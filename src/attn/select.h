@@ -1,8 +1,8 @@
 /* select.h: choosing the blocks of a row.
  *
  *   input    scores of the blocks 0..own of a query at `position`, own = position / B
- *   forced   the `local` trailing blocks [own+1-local, own] and the leading `init` blocks: they take
- *            slots of the k, their scores are never read
+ *   forced   the `local` trailing blocks [own+1-local, own] and the leading `init` blocks: they
+ *            take slots of the k, their scores are never read
  *   chosen   the best of the others: score descending, ties to the lower id, NaN as -inf, -0 equal
  *            to +0. At most k visible blocks: all of them
  *   output   k ids in one of three orders, -1 behind them
@@ -55,8 +55,8 @@ static inline float select_key_score(uint64_t key) {
     return f32_from_bits(u ^ (u >> 31 ? 0x80000000u : 0xffffffffu));
 }
 
-/* A running top-`want`: keys above the bar gather in a buffer; a full buffer is cut back to the best
- * `want`, the least of which is the new bar. The caller owns `keys`. */
+/* A running top-`want`: keys above the bar gather in a buffer; a full buffer is cut back to the
+ * best `want`, the least of which is the new bar. The caller owns `keys`. */
 typedef struct select_list {
     uint64_t *keys; /* select_capacity(want) */
     uint64_t bar;   /* 0: none yet, no key is that small */
