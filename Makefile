@@ -7,6 +7,6 @@ demo: all
 test:
 	@tools/test.sh
 bench: all
-	@build/msa bench attn && build/msa bench model -m models/SmolLM2-135M-Instruct.Q4_1.gguf
+	@build/msa bench attn && build/msa bench model -m models/SmolLM2-135M-Instruct.Q4_1.gguf -d 0,7680
 clean:
 	rm -rf build

@@ -76,12 +76,14 @@ def main():
     found = {}  # (test, who) -> tokens per second, one per round
     for turn in range(options.rounds):
         print(f"round {turn + 1} of {options.rounds}", file=sys.stderr)
-        for row in run_json([llama, *same, "-fa", "1", "-r", "1", "-o", "json"]):
-            test = ("prefill" if row["n_prompt"] else "decode", row["n_depth"])
-            found.setdefault((test, "llama.cpp"), []).append(row["avg_ts"])
-        for row in run_json([msa, "bench", "model", *same, "-r", "1", "--json"])["rows"]:
-            test = (row["op"], row["n"])
-            found.setdefault((test, "msa " + row["attn"]), []).append(row["tokens_per_s"])
+        found_by = {"llama.cpp": run_json([llama, *same, "-fa", "1", "-r", "1", "-o", "json"])}
+        ours = run_json([msa, "bench", "model", *same, "-r", "1", "-o", "json"])["rows"]
+        for attn in ("dense", "msa"):
+            found_by[f"msa {attn}"] = [row for row in ours if row["attn"] == attn]
+        for who, rows in found_by.items():
+            for row in rows:
+                test = ("prefill" if row["n_prompt"] else "decode", row["n_depth"])
+                found.setdefault((test, who), []).append(row["avg_ts"])
 
     rate = {key: rivals.median(values) for key, values in found.items()}
     rows = []

@@ -42,7 +42,8 @@ static void check_bad_calls(const bad_call *calls, size_t n) {
     for (size_t i = 0; i < n; i++) assert_exit(&place, calls[i].line, calls[i].code, calls[i].word);
 }
 
-static const char *const COMMANDS[] = {"run", "eval ppl", "map", "tokenize", "info"};
+static const char *const COMMANDS[] = {"run",        "eval ppl",    "map", "tokenize",
+                                       "bench attn", "bench model", "info"};
 enum { N_COMMANDS = sizeof COMMANDS / sizeof *COMMANDS };
 
 /* ---- without a model ------------------------------------------------------------------------- */
@@ -320,9 +321,9 @@ static void the_prompt_may_come_from_standard_input(void **state) {
 static void a_terminal_gets_a_chat_that_remembers(void **state) {
     (void)state;
     need_model();
-    outcome o = workplace_run(
-        &place, "{ sleep 1; echo 'My name is Anna.'; sleep 1; echo 'Again.'; "
-                "echo /clear; echo /exit; } | script -qec 'msa run " MODEL " -n 4 --temp 0' chat");
+    outcome o = workplace_run(&place, "{ sleep 1; echo 'My name is Anna.'; sleep 1; echo 'Again.'; "
+                                      "echo /clear; echo /exit; } | script -qec 'msa run " MODEL
+                                      " -n 4 --temp 0' chat");
     const char *first = strstr(o.out, "prefill"),
                *second = first ? strstr(first + 1, "prefill") : 0;
     assert_int_equal(o.code, 0);

@@ -96,9 +96,9 @@ static const help_page PAGE = {
         "  roofline  the least time this machine could take, by its measured ceilings, as a share\n"
         "            of the time it took, and what binds: arithmetic or memory\n"
         "  speedup   dense time over MSA time\n",
-    .examples = "msa bench attn --n 32K\n"
-                "msa bench attn --n 32K,128K --ops decode --index-format f32 --json\n"
-                "msa bench attn --suite prefill --chunk 64",
+    .examples = "msa bench attn --n 16K\n"
+                "msa bench attn --n 8K,16K --ops decode --index-format f32 --json\n"
+                "msa bench attn --memory",
 };
 
 static const char *const OP_NAMES[2][OP_COUNT] = {

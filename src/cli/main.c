@@ -14,6 +14,7 @@ static const command COMMANDS[] = {
     {"eval ppl", "perplexity by position, dense and MSA side by side", command_eval_ppl},
     {"map", "a picture of which blocks each query read", command_map},
     {"bench attn", "speed of the operators, MSA against dense", command_bench_attn},
+    {"bench model", "tokens/s of a model, dense and MSA interleaved", command_bench_model},
     {"tokenize", "the tokens of a text", command_tokenize},
     {"info", "this machine, which kernels were chosen and why, a model file", command_info},
 };
