@@ -3,17 +3,20 @@
 
 #include <stdatomic.h>
 #include <stddef.h>
+#include <sys/mman.h>
 
 void *__real_malloc(size_t n);
 void *__real_calloc(size_t n, size_t size);
 void *__real_realloc(void *p, size_t n);
 void *__real_aligned_alloc(size_t alignment, size_t n);
 void __real_free(void *p);
+void *__real_mmap(void *p, size_t n, int protection, int flags, int fd, off_t offset);
 void *__wrap_malloc(size_t n);
 void *__wrap_calloc(size_t n, size_t size);
 void *__wrap_realloc(void *p, size_t n);
 void *__wrap_aligned_alloc(size_t alignment, size_t n);
 void __wrap_free(void *p);
+void *__wrap_mmap(void *p, size_t n, int protection, int flags, int fd, off_t offset);
 
 static atomic_long left = -1; /* allocations until one fails; negative: none will */
 static atomic_bool failed;
@@ -65,4 +68,9 @@ void *__wrap_aligned_alloc(size_t alignment, size_t n) {
 void __wrap_free(void *p) {
     if (p) atomic_fetch_sub(&live, 1);
     __real_free(p);
+}
+
+/* Not counted as live: an arena gives its ends back on their own. */
+void *__wrap_mmap(void *p, size_t n, int protection, int flags, int fd, off_t offset) {
+    return fails() ? MAP_FAILED : __real_mmap(p, n, protection, flags, fd, offset);
 }
