@@ -88,8 +88,13 @@ void attend_tile_begin(attend_worker *w, const plan_request *request, int32_t he
     }
 }
 
-/* Where the block's keys can be streamed from: where they lie, or packed if they lie otherwise. */
-static attend_keys open_block(attend_worker *w, int64_t block, int n) {
+/* 16-bit keys are widened as they are read, which costs the products a tenth; a block that meets
+ * this many rows is cheaper widened once. */
+#define WIDEN_ROWS 48
+
+/* Where the n first keys of a block can be streamed from, for n_rows rows: where they lie, or
+ * widened, or packed if they lie otherwise. */
+static attend_keys open_block(attend_worker *w, int64_t block, int n, int n_rows) {
     const attend_run *run = w->run;
     const msa_lane *k = &run->args->k, *v = &run->args->v;
     attend_keys keys = {.k = plan_block(run->plan, k, w->request, w->head, block),
@@ -101,8 +106,13 @@ static attend_keys open_block(attend_worker *w, int64_t block, int n) {
         run->kernels->pack_panels(keys.k, k->dtype, k->stride_token, n, w->tile.dim, w->k_panels);
         keys.k = w->k_panels;
         keys.k_dtype = MSA_F32;
+    } else if (k->dtype != MSA_F32 && n_rows >= WIDEN_ROWS) {
+        int panel = 16 * w->tile.dim;
+        run->kernels->pack_rows(keys.k, k->dtype, panel, (n + 15) / 16, panel, w->k_panels);
+        keys.k = w->k_panels;
+        keys.k_dtype = MSA_F32;
     }
-    if (w->tile.dim != w->tile.padded) {
+    if (w->tile.dim != w->tile.padded || (v->dtype != MSA_F32 && n_rows >= WIDEN_ROWS)) {
         run->kernels->pack_rows(keys.v, v->dtype, v->stride_token, n, w->tile.dim, w->v_rows);
         keys.v = w->v_rows;
         keys.v_dtype = MSA_F32;
@@ -136,7 +146,7 @@ void attend_take_block(attend_worker *w, int64_t block, const int32_t *queries, 
     int64_t most = w->position[queries[n - 1]] - first + 1;
     if (least > s->block) least = s->block;
     if (most > s->block) most = s->block;
-    attend_keys keys = open_block(w, block, (int)most);
+    attend_keys keys = open_block(w, block, (int)most, n * group);
     int common = (int)(least == most ? least : least & ~15);
     if (common) take_keys(w, keys, 0, common, 0, n * group);
     if (least == most) return;
