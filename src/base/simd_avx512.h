@@ -110,17 +110,18 @@ SIMD_INLINE vf v_high_nibbles(const uint8_t *p) {
 SIMD_INLINE vf v_swap_pairs(vf a) {
     return (vf){_mm512_permute_ps(a.v, 0xb1)};
 }
-SIMD_INLINE vf v_set1_f16(const void *p) {
+SIMD_INLINE vf
+v_set1_f16(const void *p) { /* widened in a small register: cheaper than in a large */
     uint16_t h;
     memcpy(&h, p, 2);
-    return (vf){_mm512_cvtph_ps(_mm256_set1_epi16((short)h))};
+    return (vf){_mm512_broadcastss_ps(_mm_cvtph_ps(_mm_cvtsi32_si128(h)))};
 }
 SIMD_INLINE void v_set2_f16(const void *p, vf *a, vf *b) {
     uint32_t pair;
     memcpy(&pair, p, 4);
-    __m512 both = _mm512_cvtph_ps(_mm256_set1_epi32((int)pair));
-    a->v = _mm512_moveldup_ps(both);
-    b->v = _mm512_movehdup_ps(both);
+    __m128 both = _mm_cvtph_ps(_mm_cvtsi32_si128((int)pair));
+    a->v = _mm512_broadcastss_ps(both);
+    b->v = _mm512_broadcastss_ps(_mm_movehdup_ps(both));
 }
 SIMD_INLINE void v_scale_nibbles(const uint8_t *p, vf scale, vf offset, vf *low, vf *high) {
     /* Sixteen values a weight can have, looked up: cheaper than converting each weight. */

@@ -47,7 +47,7 @@ size_t quant_row_bytes(uint32_t type, int64_t n);
 /* out[0..n) = the n weights of the row at w, n a multiple of block_elems. */
 typedef void quant_widen_fn(const void *w, int64_t n, float *out);
 
-enum { QUANT_DOT_ROWS = 8 };
+enum { QUANT_DOT_ROWS = 16 };
 
 /* y[r * y_stride + o] = sum over c of x[r * x_stride + c] * W[o][c], for r < n_rows, o < n_out. */
 typedef struct quant_product {
