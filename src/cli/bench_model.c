@@ -17,6 +17,7 @@
 #include "cli/table.h"
 
 enum { ATTN_DENSE, ATTN_MSA, ATTN_COUNT };
+enum { CLOCK_WALL, CLOCK_CPU };
 enum { FORMAT_MD, FORMAT_JSON };
 
 typedef struct model_bench_args {
@@ -24,7 +25,7 @@ typedef struct model_bench_args {
     settings_args settings;
     option_ints prompts, answers, depths;
     int64_t repeats, chunk;
-    int format;
+    int format, clock;
     bool json;
 } model_bench_args;
 
@@ -45,6 +46,10 @@ static const option TEST_OPTIONS[] = {
     {"--batch-size", 0, OPTION_INT, AT(chunk), "N", 1, 65536, NULL, NULL, NULL},
     {"--output", 'o', OPTION_CHOICE, AT(format), "FORMAT", 0, 0, "md|json",
      "a Markdown table (default) or JSON", NULL},
+    {"--clock", 0, OPTION_CHOICE, AT(clock), "CLOCK", 0, 0, "wall|cpu",
+     "cpu: the CPU time of the threads instead of time gone by, for\n"
+     "a machine that is busy with other things; with -t 1",
+     NULL},
     {"--json", 0, OPTION_SWITCH, AT(json), NULL, 0, 0, NULL, "the same as -o json", NULL},
 };
 
@@ -303,7 +308,7 @@ msa_status command_bench_model(int argc, char **argv, msa_error *err) {
     bool done;
     msa_status status = options_parse(&PAGE, groups, 3, argc, argv, &done, err);
     if (status != MSA_OK || done) return status;
-    model_bench b = {.args = &args};
+    model_bench b = {.args = &args, .busy.by_cpu = args.clock == CLOCK_CPU};
     status = model_open(&args.model, &b.model, err);
     if (status == MSA_OK) status = measure(&b, err);
     for (int attn = 0; attn < ATTN_COUNT; attn++) msa_session_free(b.sessions[attn]);
