@@ -1,5 +1,5 @@
-/* fuzz_tokenizer.c: any bytes as a text, as a vocabulary, or as a chat template; the first byte says
- * which. A text must come back as it was, from the whole and from a stream. */
+/* fuzz_tokenizer.c: any bytes as a text, as a vocabulary, or as a chat template; the first byte
+ * says which. A text must come back as it was, from the whole and from a stream. */
 #include <stdlib.h>
 #include <string.h>
 
