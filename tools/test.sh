@@ -9,4 +9,4 @@ cd "$(dirname "$0")/.."
 tools/setup.sh test
 cmake --preset release -DMSA_TEST_ALL=ON -DMSA_BUILD_TESTS=ON
 cmake --build build
-exec ctest --test-dir build --output-on-failure --timeout 1800 "$@"
+exec ctest --test-dir build -j 2 --output-on-failure --timeout 1800 "$@"
