@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "model/chat.h"
 #include "support/golden.h"
+#include "support/scarce.h"
 
 static const vocab_text bos = {"<s>", 3}, eos = {"</s>", 4};
 
@@ -228,6 +229,38 @@ static void messages_that_make_no_sense_are_named(void **state) {
     chat_template_free(&c);
 }
 
+static void no_allocation_that_fails_leaks_or_crashes(void **state) {
+    (void)state;
+    msa_error err;
+    msa_chat_message talk[] = {{"system", "Be brief."}, {"user", "Hello"}};
+    for (size_t i = 0; i < sizeof templates / sizeof *templates; i++) {
+        char relative[64], *source;
+        size_t n_source;
+        int failures = 0;
+        snprintf(relative, sizeof relative, "tests/data/chat/%s.jinja", templates[i].file);
+        assert_ok(file_read_all(test_path(relative), 1 << 20, &source, &n_source, &err), &err);
+        for (long n = 0;; n++) {
+            long before = scarce_live();
+            chat_template c;
+            char *text = NULL;
+            scarce_begin(n);
+            msa_status status = chat_template_create(&c, source, n_source, &err);
+            if (!status) {
+                status = chat_format(&c, talk, 2, true, bos, eos, &text, &err);
+                mem_free(text);
+                chat_template_free(&c);
+            }
+            bool ran_out = scarce_end();
+            if (status) assert_fails(status, MSA_E_NOMEM, &err, "no memory");
+            failures += status != MSA_OK;
+            assert_int_equal(scarce_live(), before);
+            if (!ran_out) break;
+        }
+        assert_true(failures > 4);
+        mem_free(source);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_conversation_is_byte_for_byte_as_transformers_renders_it),
@@ -235,6 +268,7 @@ int main(void) {
         cmocka_unit_test(a_template_with_bos_prints_it_once),
         cmocka_unit_test(an_unknown_template_is_quoted_and_a_way_round_named),
         cmocka_unit_test(messages_that_make_no_sense_are_named),
+        cmocka_unit_test(no_allocation_that_fails_leaks_or_crashes),
     };
     return cmocka_run_group_tests_name("chat", tests, NULL, NULL);
 }

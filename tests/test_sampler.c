@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "msa/model.h"
+#include "support/scarce.h"
 
 static msa_sampler *sampler_of(msa_sampler_params params, int32_t n_vocab) {
     msa_error err;
@@ -219,6 +220,34 @@ static void parameters_out_of_range_are_named(void **state) {
     msa_sampler_free(NULL);
 }
 
+static void no_allocation_that_fails_leaks_or_crashes(void **state) {
+    (void)state;
+    msa_error err;
+    float logits[50] = {0};
+    msa_sampler_params params = plain(1);
+    params.repeat_penalty = 1.1f;
+    params.repeat_last = 100;
+    int failures = 0;
+    for (long n = 0;; n++) {
+        long before = scarce_live();
+        msa_sampler *s = NULL;
+        int32_t id = 0;
+        scarce_begin(n);
+        msa_status status = msa_sampler_create(&s, &params, 50, &err);
+        for (int i = 0; i < 200 && !status; i++) {
+            status = msa_sampler_pick(s, logits, &id, &err);
+            if (!status) status = msa_sampler_accept(s, id, &err);
+        }
+        bool ran_out = scarce_end();
+        if (status) assert_fails(status, MSA_E_NOMEM, &err, "no memory");
+        failures += status != MSA_OK;
+        msa_sampler_free(s);
+        assert_int_equal(scarce_live(), before);
+        if (!ran_out) break;
+    }
+    assert_true(failures > 4);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(greedy_takes_the_largest_and_the_lower_id_of_equals),
@@ -228,6 +257,7 @@ int main(void) {
         cmocka_unit_test(logits_that_are_no_numbers_are_refused),
         cmocka_unit_test(extreme_logits_and_temperatures_stay_in_order),
         cmocka_unit_test(parameters_out_of_range_are_named),
+        cmocka_unit_test(no_allocation_that_fails_leaks_or_crashes),
     };
     return cmocka_run_group_tests_name("sampler", tests, NULL, NULL);
 }

@@ -1,6 +1,8 @@
 /* tokenizer.h: text to tokens and back, for byte-level BPE vocabularies.
  *
- * Any bytes are accepted; runs of bytes that are not UTF-8 are words of their own. */
+ * Any bytes are accepted; runs of bytes that are not UTF-8 are words of their own. Text is taken as
+ * it is: nothing is normalised (Qwen's own tools bring text to NFC first, so text that is not in
+ * NFC gets other tokens there). */
 #ifndef MSA_MODEL_TOKENIZER_H
 #define MSA_MODEL_TOKENIZER_H
 
