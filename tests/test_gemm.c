@@ -15,7 +15,7 @@ static const uint32_t TYPES[] = {QUANT_F32,  QUANT_F16,  QUANT_BF16,
                                  QUANT_Q4_0, QUANT_Q4_1, QUANT_Q8_0};
 enum { N_TYPES = sizeof TYPES / sizeof *TYPES };
 
-/* Three targets that share x, as Q, K and V do; strides wider than the rows; the second has a bias. */
+/* Three targets that share x, as Q, K and V do; wide strides; the second has a bias. */
 enum { TARGETS = 3 };
 typedef struct gemm_case {
     gemm_input in;

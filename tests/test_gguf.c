@@ -382,7 +382,7 @@ static file_bytes alignment_file(uint32_t type, uint64_t alignment, size_t n_byt
     return b;
 }
 
-/* GGML_PAD with an alignment of 0 (division), not a power of two, or so large that padding wraps. */
+/* GGML_PAD with an alignment of 0 (division), not a power of two, or so large that it wraps. */
 static void alignments_that_break_padding_are_refused(void **state) {
     (void)state;
     const uint32_t bad[] = {0, 1, 4, 24, 33, 131072, (uint32_t)1 << 31, UINT32_MAX};

@@ -2,7 +2,7 @@
  * MiniMax-M3 write it (their GGUF files have the 1 added already: do not add it again).
  *
  * Rows of a layer's width, or of one head for the norm of Q and K: [tokens][heads * d] without gaps
- * is tokens * heads rows of d. f32 throughout; the error against the reference is within 2e-6 of the
+ * is tokens * heads rows of d. f32 throughout; the error against the reference is within 2e-6 of a
  * row's largest |y|. The same bits for any number of threads. */
 #ifndef MSA_NN_NORM_H
 #define MSA_NN_NORM_H

@@ -2,8 +2,8 @@
  * row to f32, and multiplying rows of f32 by rows of weights without widening them in memory.
  *
  * A row is a whole number of blocks; a block is block_bytes that hold block_elems weights. Rows lie
- * at any address, except that F32, F16 and BF16 need their natural alignment. Every widened weight is the f32 nearest to what the format's definition says
- * (for all formats here it is exact), the same on every instruction set.
+ * at any address, except that F32, F16 and BF16 need their natural alignment. Widening is exact for
+ * all formats here, hence the same on every instruction set.
  *
  *   F32, F16, BF16  w
  *   Q4_0  32 weights, 18 bytes: f16 d; 16 bytes q       w[i] = (q[i] low - 8) d,  w[16+i] high

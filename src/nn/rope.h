@@ -1,6 +1,6 @@
 /* rope.h: rotary position embedding: pairs of a head's elements turned by position * frequency.
  *
- * Pair i of n_rot / 2 has frequency base^(-2i / n_rot) / (linear_factor * factors[i]). The pairs are
+ * Pair i of n_rot / 2 has frequency base^(-2i / n_rot) / (linear_factor * factors[i]). Pairs are
  * (i, i + n_rot/2), as transformers and most GGUF architectures have it, or (2i, 2i + 1), as GGUF
  * files of architecture `llama` have it, whose Q and K rows were permuted for it. Elements from
  * n_rot on stay as they are.

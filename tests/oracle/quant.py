@@ -4,7 +4,7 @@ golden/quant.golden:
     sizes            i32 [types, 3]   number of the format, weights in a block, bytes in a block
     NAME.bytes       u8               rows of NAME, made by the package from random numbers
     NAME.weights     f32              what the package widens them to
-    NAME.extreme.*                    the same from random bytes (the scales made finite): every code
+    NAME.extreme.*                    the same from random bytes (scales made finite)
 """
 
 import gguf

@@ -4,7 +4,7 @@
 
 #include "support/support.h"
 
-/* n_out rows of n_in weights of about unit size: exactly so many bytes, malloc'd, freed with free. */
+/* n_out rows of n_in weights of about unit size: exactly so many bytes, freed with free. */
 uint8_t *random_weights(rng *r, uint32_t type, int64_t n_out, int64_t n_in);
 
 #endif
