@@ -62,7 +62,7 @@ static const help_page PAGE = {
         "exponential; the ratio is PPL of MSA over PPL of dense, +- one standard error.\n"
         "Up to --topk times --block tokens both are the same: choose -c well beyond that.\n",
     .examples = "msa eval ppl -m models/SmolLM2-135M-Instruct.Q4_1.gguf "
-                "-f /usr/share/common-licenses/GPL-3 -c 2048 --chunks 1",
+                "-f /usr/share/common-licenses/GPL-3 -c 1024 --chunks 1",
 };
 
 /* One attention over one chunk. */

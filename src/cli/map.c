@@ -72,7 +72,7 @@ static const help_page PAGE = {
         "group: a row for each query, a column for each block, forced and scored blocks told\n"
         "apart. Writes a PNG and an SVG and prints their names.\n",
     .examples = "msa map -m models/SmolLM2-135M-Instruct.Q4_1.gguf "
-                "-f /usr/share/common-licenses/GPL-2 --layer 12 -o map.png\n"
+                "-f /usr/share/common-licenses/Apache-2.0 --layer 12 -o map.png\n"
                 "msa map -m models/SmolLM2-135M-Instruct.Q4_1.gguf "
                 "-f /usr/share/common-licenses/Apache-2.0 --all-layers",
 };
