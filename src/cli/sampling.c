@@ -60,7 +60,7 @@ static const option SAMPLING_OPTIONS[] = {
      .offset = offsetof(sampling_args, seed),
      .argument = "N",
      .min = -1,
-     .max = INT64_MAX,
+     .max = (double)INT64_MAX,
      .help = "same seed, same answer; -1: from the clock (default: 0)",
      .remedy = "-1 takes the clock"},
 };
