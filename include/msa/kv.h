@@ -47,7 +47,8 @@ MSA_API int64_t msa_kv_length(const msa_kv_seq *seq);
  * names how many pages were needed and how many are free; nothing has changed then. */
 MSA_API msa_status msa_kv_reserve(msa_kv_seq *seq, int64_t n, msa_error *err);
 /* Writes tokens length+first .. length+first+n-1 of one layer, rounded to the stored formats.
- * k, v [n, Hkv, d]; ki [n, Hik, di], NULL without a third lane. They must be reserved. */
+ * k, v [n, Hkv, d]; ki [n, Hik, di], NULL without a third lane. They must be reserved, and of each
+ * layer be written in order: writing again is fine, leaving a hole is MSA_E_ARG. */
 MSA_API msa_status msa_kv_write(msa_kv_seq *seq, int32_t layer, int64_t first, int64_t n,
                                 const float *k, const float *v, const float *ki, msa_error *err);
 /* The first n reserved tokens become part of the sequence. All layers must have been written:

@@ -137,11 +137,12 @@ MSA_API const msa_session_params *msa_session_get_params(const msa_session *sess
 typedef int msa_progress_fn(void *user, int64_t n_done, int64_t n_total);
 
 /* Feeds n >= 1 tokens. Fails with MSA_E_FULL before anything is done when they don't fit the
- * context: the text says how many there are, how many fit, and what to change. */
+ * context or the cache: the text says how many there are, how many fit, and what to change. Any
+ * failure but MSA_E_CANCELLED leaves the tokens as they were. */
 MSA_API msa_status msa_session_feed(msa_session *session, const int32_t *ids, size_t n,
                                     msa_progress_fn *progress, void *user, msa_error *err);
 /* Logits after the last token fed: [n_vocab], valid until the next feed or rewind; NULL before any
- * feed and after a rewind. */
+ * feed, after a rewind, and after a feed that was stopped or failed half-way. */
 MSA_API const float *msa_session_logits(const msa_session *session);
 /* Like feed, and hands out the logits of every token: called once per row, in order, `position`
  * absolute. For perplexity and tests. */
@@ -152,7 +153,8 @@ MSA_API int64_t msa_session_length(const msa_session *session);
 /* Drops everything behind the first n tokens. */
 MSA_API msa_status msa_session_rewind(msa_session *session, int64_t n, msa_error *err);
 /* Another timeline with the same past, sharing its cache until one of them writes. Shares the
- * original's page capacity; use both from one thread at a time. */
+ * original's page capacity; use both from one thread at a time. It starts with its logits, counts of
+ * zero and nobody watching, and outlives the original. */
 MSA_API msa_status msa_session_fork(msa_session **fork, msa_session *session, msa_error *err);
 
 /* Counted since the session was created or msa_session_stats_reset. */

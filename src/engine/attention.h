@@ -1,10 +1,9 @@
 /* attention.h: which attention each layer runs, the plans of a step, and the selection.
  *
- * A step is some tokens behind the length of a sequence. It is planned once and run for every layer;
- * all layers share the plans. Layers that attend densely use msa_dense; the others select through
- * the proxy (the mean query of a group against the group's own keys), then use msa_decode for up to
- * 16 tokens and msa_sparse for more. Short contexts take the same
- * way: there the selection is everything. */
+ * A step is some tokens behind the length of a sequence, planned once for every layer. Layers that
+ * attend densely use msa_dense; the others select through the proxy (the mean query of a group
+ * against the group's own keys), then use msa_decode for up to 16 tokens and msa_sparse for more.
+ * Short contexts take the same way: there the selection is everything. */
 #ifndef MSA_ENGINE_ATTENTION_H
 #define MSA_ENGINE_ATTENTION_H
 

@@ -34,9 +34,9 @@ void tiny_free(tiny_model *m);
 void tiny_write(const tiny_model *m, const char *path);
 
 /* logits [n][n_vocab] after each of n tokens from position 0. shape NULL: dense; else MSA with the
- * proxy selector, layers of the mask `dense_layers` dense. selected (or NULL) gets the chosen blocks
- * of layer l, token t, group g at [((l * n + t) * Hkv + g) * topk], ascending, then -1; rows of dense
- * layers all -1. */
+ * proxy selector, layers of the mask `dense_layers` dense. selected (or NULL) gets the ids chosen
+ * in layer l by token t for group g at [((l * n + t) * Hkv + g) * topk], ascending, then -1; rows
+ * of dense layers all -1. */
 void tiny_forward(const tiny_model *m, const int32_t *ids, int n, const msa_shape *shape,
                   uint64_t dense_layers, double *logits, int32_t *selected);
 
