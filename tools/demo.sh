@@ -4,9 +4,9 @@
 #
 #   tools/demo.sh [FILE QUESTION]
 #
-# The text is the Mozilla Public License 2.0: real prose of 3,700 tokens that every Debian and Ubuntu
-# has in /usr/share/common-licenses, far longer than what MSA lets a query read, and with a question
-# a model of 135 million parameters can answer: the answer stands in section 10.1.
+# The text is the Mozilla Public License 2.0: real prose of 3,700 tokens that every Debian and
+# Ubuntu has in /usr/share/common-licenses, seven times what MSA lets a query read, with a question
+# that a model of 135 million parameters can answer: the answer stands in section 10.1.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tools/setup.sh demo

@@ -153,8 +153,8 @@ MSA_API int64_t msa_session_length(const msa_session *session);
 /* Drops everything behind the first n tokens. */
 MSA_API msa_status msa_session_rewind(msa_session *session, int64_t n, msa_error *err);
 /* Another timeline with the same past, sharing its cache until one of them writes. Shares the
- * original's page capacity; use both from one thread at a time. It starts with its logits, counts of
- * zero and nobody watching, and outlives the original. */
+ * original's page capacity; use both from one thread at a time. It starts with its logits, counts
+ * of zero and nobody watching, and outlives the original. */
 MSA_API msa_status msa_session_fork(msa_session **fork, msa_session *session, msa_error *err);
 
 /* Counted since the session was created or msa_session_stats_reset. */

@@ -1,5 +1,5 @@
 /* simd_scalar.h: the words without intrinsics: the fallback of every CPU, and the meaning of the
- * others. Sixteen lanes as one vector of the compiler's (GCC and Clang), which it cuts into whatever
+ * others. Sixteen lanes as one vector of the compiler's (GCC and Clang), which it cuts into what
  * the baseline has; the loops say the rest. */
 #include <math.h>
 
