@@ -26,7 +26,7 @@ static void print_help(FILE *out) {
             "usage: msa COMMAND [FLAGS]\n\n",
             msa_version());
     for (size_t i = 0; i < N_COMMANDS; i++)
-        fprintf(out, "  msa %-11s %s\n", COMMANDS[i].name, COMMANDS[i].summary);
+        fprintf(out, "  msa %-12s %s\n", COMMANDS[i].name, COMMANDS[i].summary);
     fprintf(out,
             "\n  msa COMMAND --help    every flag of a command, with examples that work\n"
             "  msa --version         the version\n\n"
@@ -58,7 +58,7 @@ static bool print_family_help(int argc, char **argv) {
         if (strncmp(name, argv[0], n) != 0 || name[n] != ' ') continue;
         if (found++ == 0)
             printf("usage: msa %s COMMAND [FLAGS]; without COMMAND: msa %s\n\n", argv[0], name);
-        printf("  msa %-11s %s\n", name, COMMANDS[i].summary);
+        printf("  msa %-12s %s\n", name, COMMANDS[i].summary);
     }
     if (found > 0) printf("\n  msa %s COMMAND --help    flags and examples\n", argv[0]);
     return found > 0;
