@@ -144,7 +144,7 @@ static void add_grid(const attn_args *args, bench_cases *cases) {
 static void drop_what_does_not_fit(const attn_args *args, const msa_shape *shape,
                                    bench_cases *cases, int64_t *n_pages) {
     int64_t available = machine_available();
-    double room = available > 0 ? 0.7 * (double)available : 4e9;
+    double room = available > 0 ? 0.5 * (double)available : 4e9;
     int kept = 0;
     *n_pages = 1;
     for (int i = 0; i < cases->n; i++) {

@@ -45,11 +45,12 @@ int64_t bench_pages_wanted(const bench_case *c, const msa_shape *shape, msa_dtyp
     return pages * (int64_t)(stretches < STRETCHES_MAX ? stretches : STRETCHES_MAX);
 }
 
-/* Enough different selections that what they name together is not in a cache: few when a single
+/* Enough different selections that what they name together is not in a cache: fewer when a single
  * one has many queries. */
 static int variants_wanted(const bench_case *c) {
     int64_t n = 64 / bench_case_rows(c);
-    return n < 2 ? (bench_case_rows(c) > 1024 ? 1 : 2) : n > VARIANTS_MAX ? VARIANTS_MAX : (int)n;
+    if (bench_case_rows(c) > 1024) return 1;
+    return n < OP_COUNT ? OP_COUNT : n > VARIANTS_MAX ? VARIANTS_MAX : (int)n;
 }
 
 static void release(runner *r) {
@@ -214,6 +215,8 @@ static msa_status take_turn(runner *r, bench_op op, bench_timing *out, msa_error
 msa_status bench_case_run(const bench_case *c, const bench_data *data,
                           const bench_settings *settings, bench_timing *out, msa_error *err) {
     runner r = {.c = c, .data = data, .settings = settings};
+    /* Apart from one another: what one operator has just read is not what the next one reads. */
+    for (int op = 0; op < OP_COUNT; op++) r.next[op] = op;
     *out = (bench_timing){0};
     msa_status status = prepare(&r, err);
     if (status == MSA_OK) set_sinks(&r, true);
