@@ -131,7 +131,8 @@ static void take_keys(attend_worker *w, attend_keys keys, int first, int n, int 
 
 /* What all queries see goes in at once; in the block where they end, the rest goes query by query
  * (those that see equally much together), so that no key is ever computed and then masked. */
-void attend_take_block(attend_worker *w, int64_t block, const int32_t *queries, int32_t n) {
+void attend_take_block(attend_worker *w, int64_t block, int64_t next_block, const int32_t *queries,
+                       int32_t n) {
     const msa_shape *s = &w->run->plan->shape;
     int32_t group = s->n_q_heads / s->n_kv_heads;
     int64_t first = block * s->block;
@@ -147,6 +148,9 @@ void attend_take_block(attend_worker *w, int64_t block, const int32_t *queries, 
     if (least > s->block) least = s->block;
     if (most > s->block) most = s->block;
     attend_keys keys = open_block(w, block, (int)most, n * group);
+    keys.next_k = keys.v;
+    if (next_block >= 0)
+        keys.next_k = plan_block(w->run->plan, &w->run->args->k, w->request, w->head, next_block);
     int common = (int)(least == most ? least : least & ~15);
     if (common) take_keys(w, keys, 0, common, 0, n * group);
     if (least == most) return;
@@ -199,9 +203,17 @@ void attend_take_dense(attend_worker *w, const plan_item *item) {
     for (int32_t i = 0; i < w->n_queries; i++) queries[i] = i;
     for (int64_t b = first; b < last && b * B <= w->position[w->n_queries - 1]; b++) {
         while (w->position[from] < b * B) from++;
-        attend_take_block(w, b, queries + from, w->n_queries - from);
+        attend_take_block(w, b, b + 1 < last ? b + 1 : -1, queries + from, w->n_queries - from);
         if (w->run->args->max_score) store_max_scores(w, b, from);
     }
+}
+
+/* The least id any list stands at; -1 at the end of all. */
+static int32_t least_id(const attend_worker *w, const int32_t *cursor, const int32_t *end) {
+    int32_t least = INT32_MAX;
+    for (int32_t i = 0; i < w->n_queries; i++)
+        if (cursor[i] < end[i] && w->lists[cursor[i]] < least) least = w->lists[cursor[i]];
+    return least == INT32_MAX ? -1 : least;
 }
 
 /* Walks the union of the lists in ascending order: the next block is the least any list stands at,
@@ -217,17 +229,15 @@ void attend_take_selected(attend_worker *w, const plan_item *item) {
         cursor[i] = i * k + (int32_t)((int64_t)count * item->split / item->n_splits);
         end[i] = i * k + (int32_t)((int64_t)count * (item->split + 1) / item->n_splits);
     }
-    for (;;) {
-        int32_t block = INT32_MAX, n_takers = 0;
-        for (int32_t i = 0; i < n; i++)
-            if (cursor[i] < end[i] && w->lists[cursor[i]] < block) block = w->lists[cursor[i]];
-        if (block == INT32_MAX) return;
+    for (int32_t block = least_id(w, cursor, end), next; block >= 0; block = next) {
+        int32_t n_takers = 0;
         for (int32_t i = 0; i < n; i++)
             if (cursor[i] < end[i] && w->lists[cursor[i]] == block) {
                 takers[n_takers++] = i;
                 cursor[i]++;
             }
-        attend_take_block(w, block, takers, n_takers);
+        next = least_id(w, cursor, end);
+        attend_take_block(w, block, next, takers, n_takers);
     }
 }
 

@@ -45,8 +45,10 @@ attend_worker attend_worker_make(const attend_run *run, int thread);
 
 /* Empties the tile for `n` queries of a request: q_index[0..n) must be set. Loads their q. */
 void attend_tile_begin(attend_worker *w, const plan_request *request, int32_t head, int32_t n);
-/* Takes block b for queries[0..n) (ascending positions); those it lies behind see nothing. */
-void attend_take_block(attend_worker *w, int64_t block, const int32_t *queries, int32_t n);
+/* Takes block b for queries[0..n) (ascending positions); those it lies behind see nothing. `next`
+ * is the block that will be taken after it, or -1: a hint. */
+void attend_take_block(attend_worker *w, int64_t block, int64_t next, const int32_t *queries,
+                       int32_t n);
 /* Writes row q of the tile, all its heads: O to out + h*out_stride, LSE to lse[h] (may be NULL). */
 void attend_tile_finish(const attend_worker *w, int32_t query, float *out, int64_t out_stride,
                         float *lse);

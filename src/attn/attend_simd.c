@@ -30,9 +30,13 @@ typedef struct chunk {
 SIMD_INLINE void score_tile(const chunk *c, int row, int rows, int panels, int first,
                             msa_dtype dtype) {
     int dim = c->tile->dim, size = dtype == MSA_F32 ? 4 : 2;
-    const char *k = (const char *)c->keys->k + (int64_t)first * 16 * dim * size;
+    int64_t at = (int64_t)first * 16 * dim * size;
+    const char *k = (const char *)c->keys->k + at;
+    /* The first tile asks for the next panels, the others for as much of the values. */
+    tile_ahead ahead = {k + (int64_t)panels * 16 * dim * size, panels * 16 * size};
+    if (row) ahead.line = (const char *)c->keys->v + at;
     vf acc[16];
-    tile_product(rows, panels, dim, c->q + row * dim, dim, k, dtype, 16, 16 * dim, 0, acc);
+    tile_product(rows, panels, dim, c->q + row * dim, dim, k, dtype, 16, 16 * dim, 0, ahead, acc);
     float *s = c->s + row * c->s_stride + first * 16;
     SIMD_UNROLL
     for (int i = 0; i < rows; i++) {
@@ -45,9 +49,11 @@ SIMD_INLINE void value_tile(const chunk *c, int row, int rows, int panels, int f
                             msa_dtype dtype) {
     int size = dtype == MSA_F32 ? 4 : 2, padded = c->tile->padded;
     const char *v = (const char *)c->keys->v + first * 16 * size;
+    int64_t step = panels * 16 * size;
+    tile_ahead ahead = {(const char *)c->keys->next_k + first / panels * c->keys->n * step, step};
     vf acc[16];
     tile_product(rows, panels, c->keys->n, c->s + row * c->s_stride, c->s_stride, v, dtype,
-                 c->keys->v_stride, 16, 0, acc);
+                 c->keys->v_stride, 16, 0, ahead, acc);
     SIMD_UNROLL
     for (int i = 0; i < rows; i++) {
         if (row + i >= c->n_rows) return;

@@ -29,7 +29,8 @@ typedef struct attend_keys {
     const void *v; /* rows of dim elements, v_stride apart */
     msa_dtype k_dtype, v_dtype;
     int64_t v_stride;
-    int n; /* keys, >= 1; lanes beyond have no effect */
+    int n;              /* keys, >= 1; lanes beyond have no effect */
+    const void *next_k; /* the block after this one, to ask memory for; any address, never read */
 } attend_keys;
 
 /* Online softmax of a tile of rows: o = sum of exp(s - m) v, l = sum of exp(s - m), m = max s. */

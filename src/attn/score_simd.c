@@ -23,7 +23,9 @@ SIMD_INLINE void take_panel(int rows, msa_dtype dtype, const float *q, int64_t q
                             const score_keys *keys, int p, vf *products) {
     int64_t at = (int64_t)p * keys->dim * V_LANES;
     const char *b = (const char *)keys->panels + at * (dtype == MSA_F32 ? 4 : 2);
-    tile_product(rows, 1, keys->dim, q, q_stride, b, dtype, V_LANES, 0, 1, products);
+    int step = V_LANES * (dtype == MSA_F32 ? 4 : 2);
+    tile_ahead next_panel = {b + (int64_t)keys->dim * step, step};
+    tile_product(rows, 1, keys->dim, q, q_stride, b, dtype, V_LANES, 0, 1, next_panel, products);
 }
 
 SIMD_INLINE void score_rows(int rows, msa_dtype dtype, const float *q, int64_t q_stride,

@@ -102,7 +102,7 @@ static void run_item(attend_worker *w, const plan_request *r, int64_t q0, const 
         w->cursors[i] = i;
     }
     attend_tile_begin(w, r, item->head, item->n);
-    attend_take_block(w, item->block, w->cursors, item->n);
+    attend_take_block(w, item->block, -1, w->cursors, item->n);
     for (int32_t i = 0; i < item->n; i++) {
         int64_t row = (takers[i].query * k + takers[i].slot) * s->n_q_heads + item->head * group;
         attend_tile_finish(w, i, c->part_o + row * d, d, c->part_lse + row);

@@ -27,15 +27,24 @@ SIMD_INLINE vf tile_load(const void *p, int64_t at, msa_dtype dtype) {
     return v_load_bf16((const uint16_t *)p + at);
 }
 
+/* What is read after this product, asked of memory while its sums run: step k asks for the line at
+ * line + k * step. The hardware's own prefetching ends with every 4 KiB page, a panel or two. Any
+ * address will do, nothing is read. */
+typedef struct tile_ahead {
+    const void *line;
+    int64_t step;
+} tile_ahead;
+
 /* `rows`, `panels`, `dtype` and `fused` must be constants where this is inlined. acc is
  * [rows * panels]. b's element (k, panel) is at k * b_step + panel * b_panel. */
 SIMD_INLINE void tile_product(int rows, int panels, int n_k, const float *a, int64_t a_stride,
                               const void *b, msa_dtype dtype, int64_t b_step, int64_t b_panel,
-                              int fused, vf *acc) {
+                              int fused, tile_ahead ahead, vf *acc) {
     SIMD_UNROLL
     for (int i = 0; i < rows * panels; i++) acc[i] = v_zero();
     for (int k = 0; k < n_k; k++) {
         vf x[8];
+        __builtin_prefetch((const char *)ahead.line + k * ahead.step);
         SIMD_UNROLL
         for (int p = 0; p < panels; p++) x[p] = tile_load(b, k * b_step + p * b_panel, dtype);
         SIMD_UNROLL
