@@ -13,6 +13,7 @@
 #include "cli/table.h"
 
 enum { OPS_ALL, OPS_PREFILL, OPS_DECODE, OPS_SELECT };
+enum { PAGES_SCATTERED, PAGES_IN_ORDER };
 enum { CLOCK_WALL, CLOCK_CPU };
 enum { SUITE_GRID, SUITE_PREFILL, SUITE_DECODE };
 
@@ -21,7 +22,7 @@ typedef struct attn_args {
     int64_t dim, index_dim, block, topk, local, init;
     option_ints n;
     int64_t chunk, decode_queries;
-    int format, index_format, ops, order, suite, clock;
+    int format, index_format, ops, order, suite, pages, clock;
     int64_t repeats;
     double budget;
     bool memory, json;
@@ -65,6 +66,10 @@ static const option WORK_OPTIONS[] = {
      "the lengths of --n (default), or shapes of production traffic", NULL},
     {"--order", 0, OPTION_CHOICE, AT(order), "ORDER", 0, 0, "auto|query|kv",
      "of the sparse prefill (default: auto)", NULL},
+    {"--pages", 0, OPTION_CHOICE, AT(pages), "P", 0, 0, "scattered|in-order",
+     "where the pages of a text lie\n"
+     "(default: scattered)",
+     NULL},
     {"--repeats", 'r', OPTION_INT, AT(repeats), "N", 1, 1000, NULL, "rounds (default: 5)", NULL},
     {"--budget", 0, OPTION_REAL, AT(budget), "S", 0, 1e6, NULL,
      "seconds an operator may take at a length before it stops\n"
@@ -248,8 +253,9 @@ static msa_status run_cases(const attn_args *args, const msa_shape *shape, bench
     bench_timing timing;
     drop_what_does_not_fit(args, shape, cases, &n_pages);
     if (cases->n == 0) return MSA_OK;
-    msa_status status = bench_data_create(&data, shape, (msa_dtype)args->format,
-                                          (msa_dtype)args->index_format, n_pages, err);
+    msa_status status =
+        bench_data_create(&data, shape, (msa_dtype)args->format, (msa_dtype)args->index_format,
+                          n_pages, args->pages == PAGES_IN_ORDER, err);
     progress bar = progress_begin("bench", "GFLOP");
     bench_settings settings = {
         (msa_order)args->order, (int)args->repeats, args->budget, busy, &bar, 0};

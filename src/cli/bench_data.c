@@ -100,9 +100,9 @@ size_t bench_data_bytes(const msa_shape *shape, msa_dtype format, msa_dtype inde
            lane_bytes(shape, index_format, 2, n_pages);
 }
 
-static void shuffle_pages(bench_data *data) {
+static void number_pages(bench_data *data, bool in_order) {
     for (int64_t i = 0; i < data->n_pages; i++) data->pages[i] = (int32_t)i;
-    for (int64_t i = data->n_pages - 1; i > 0; i--) {
+    for (int64_t i = data->n_pages - 1; i > 0 && !in_order; i--) {
         int64_t j = (int64_t)(hash(data->seed, (uint64_t)i) % (uint64_t)(i + 1));
         int32_t page = data->pages[i];
         data->pages[i] = data->pages[j], data->pages[j] = page;
@@ -110,7 +110,8 @@ static void shuffle_pages(bench_data *data) {
 }
 
 msa_status bench_data_create(bench_data *data, const msa_shape *shape, msa_dtype format,
-                             msa_dtype index_format, int64_t n_pages, msa_error *err) {
+                             msa_dtype index_format, int64_t n_pages, bool in_order,
+                             msa_error *err) {
     *data = (bench_data){.shape = *shape,
                          .format = format,
                          .index_format = index_format,
@@ -133,7 +134,7 @@ msa_status bench_data_create(bench_data *data, const msa_shape *shape, msa_dtype
         bench_data_free(data);
         return fail_memory(err, "making up keys and values");
     }
-    shuffle_pages(data);
+    number_pages(data, in_order);
     bench_fill_normal(data->seed + 100, data->sink, n_sink);
     data->k =
         msa_lane_panels(data->lanes[0], format, shape->n_kv_heads, shape->block, shape->head_dim);

@@ -1,7 +1,8 @@
 /* bench_data.h: a layer of invented keys and values that behaves like a real one.
  *
  * Keys, values and index keys are independent normal numbers in scattered pages (a page table that
- * is a random permutation), keys in panels as msa_kv keeps them. Selections have two properties of
+ * is a random permutation; or in order, as an arena gives them to a single text), keys in panels as
+ * msa_kv keeps them. Selections have two properties of
  * real ones that decide how much memory is touched: neighbouring queries mostly agree (index
  * queries drift slowly from token to token), and nearly all choose block 0 (its first token is a
  * sink). One arena holds several disjoint stretches of the context length, so that a repetition
@@ -21,7 +22,7 @@ typedef struct bench_data {
     msa_dtype format, index_format;
     int64_t n_pages;
     msa_lane k, v, ki;
-    int32_t *pages; /* all page ids, shuffled */
+    int32_t *pages; /* all page ids, shuffled or in order */
     size_t n_bytes; /* of the three lanes */
     uint64_t seed;
     float *sink; /* [Hi, di]: what all index queries have in common */
@@ -32,7 +33,8 @@ typedef struct bench_data {
 size_t bench_data_bytes(const msa_shape *shape, msa_dtype format, msa_dtype index_format,
                         int64_t n_pages);
 msa_status bench_data_create(bench_data *data, const msa_shape *shape, msa_dtype format,
-                             msa_dtype index_format, int64_t n_pages, msa_error *err);
+                             msa_dtype index_format, int64_t n_pages, bool in_order,
+                             msa_error *err);
 void bench_data_free(bench_data *data);
 
 /* Makes the first token of `page`, where block 0 of a request lies, a sink, or ordinary again. */
