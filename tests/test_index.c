@@ -105,8 +105,8 @@ static void every_boundary_equals_the_reference(void **state) {
     (void)state;
     msa_isa isas[MSA_ISA_COUNT];
     int n_isas = isas_available(isas);
-    for (int s = 0; s < N_BOUNDARY; s++)
-        for (int integers = 0; integers < 2; integers++) {
+    for (int s = 0; s < N_BOUNDARY; s += test_brief() ? 4 : 1)
+        for (int integers = test_brief(); integers < 2; integers++) {
             attn_case c = boundary_case(boundary_shape(s), integers, 21 + (uint64_t)s);
             for (int layout = 0; layout < CASE_LAYOUTS; layout++) {
                 msa_dtype dtype = (msa_dtype)((s + layout) % MSA_DTYPE_COUNT);
@@ -137,8 +137,8 @@ static void long_contexts_equal_the_reference(void **state) {
     int n_isas = isas_available(isas);
     const msa_shape shapes[] = {shape_of(4, 1, 16, 128, 16, 1, 0), shape_of(2, 2, 32, 16, 16, 2, 1),
                                 shape_of(1, 1, 8, 16, 64, 0, 0)};
-    for (int s = 0; s < 3; s++)
-        for (int integers = 0; integers < 2; integers++) {
+    for (int s = test_brief() ? 2 : 0; s < 3; s++)
+        for (int integers = test_brief(); integers < 2; integers++) {
             attn_case c = long_case(shapes[s], integers);
             case_lay_out(&c, integers ? CASE_HND : CASE_PANELS, integers ? MSA_F16 : MSA_BF16, 4);
             int32_t *expected = reference(&c, (how){0});
@@ -204,8 +204,8 @@ static int32_t *run_slice(attn_case *whole, int64_t first, int32_t n, int64_t be
 static void chunks_and_single_tokens_give_what_the_whole_gives(void **state) {
     (void)state;
     const msa_shape shapes[] = {shape_of(3, 1, 16, 16, 4, 1, 0), shape_of(2, 2, 16, 32, 3, 0, 1)};
-    for (int s = 0; s < 2; s++) {
-        int n = 777;
+    for (int s = test_brief(); s < 2; s++) {
+        int n = test_brief() ? 177 : 777;
         attn_case c = case_make(shapes[s], 1, &n, &n, 5, false);
         case_lay_out(&c, CASE_PANELS, MSA_BF16, 6);
         size_t row = (size_t)(c.shape.n_kv_heads * c.shape.topk);

@@ -38,13 +38,13 @@ static void one_row(const msa_shape *s, const msa_batch *b, const msa_attn_args 
     double best = -INFINITY, sum = 0;
     for (int64_t j = 0; j <= w->position; j++) {
         double score = score_of(s, b, a, w, j);
-        if (score > best) best = score;
+        if (score > best || isnan(score)) best = score; /* NaN stays */
         if (!max_score) continue;
         double *m = max_score + (w->head * a->n_blocks + j / s->block) * w->total_q + w->t;
         if (score > *m) *m = score;
     }
     for (int32_t c = 0; c < d; c++) out[c] = 0;
-    for (int64_t j = 0; j <= w->position && best > -INFINITY; j++) {
+    for (int64_t j = 0; j <= w->position && best != -INFINITY; j++) {
         double p = exp(score_of(s, b, a, w, j) - best);
         sum += p;
         for (int32_t c = 0; c < d && p != 0; c++)

@@ -12,8 +12,10 @@ merge_parts_fn SIMD_NAME(merge_parts);
 void SIMD_NAME(merge_parts)(int n_parts, int dim, const float *o, int64_t o_stride,
                             const float *lse_in, int64_t lse_stride, float *out, float *lse) {
     float max = -INFINITY, sum = 0;
-    for (int p = 0; p < n_parts; p++)
-        if (!(lse_in[p * lse_stride] <= max)) max = lse_in[p * lse_stride];
+    for (int p = 0; p < n_parts; p++) {
+        float x = lse_in[p * lse_stride];
+        if (x > max || x != x) max = x; /* NaN stays: nothing is greater */
+    }
     if (max == -INFINITY) {
         for (int c = 0; c < dim; c++) out[c] = 0;
         *lse = -INFINITY;

@@ -60,6 +60,10 @@ void assert_fails(msa_status status, msa_status expected, const msa_error *err, 
         fail_msg("expected '%s' in the message; it says: %s", word, err->text);
 }
 
+bool test_brief(void) {
+    return getenv("MSA_TEST_BRIEF") != NULL;
+}
+
 const char *test_path(const char *relative) {
     static char paths[4][1024];
     static int next;

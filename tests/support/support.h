@@ -36,6 +36,9 @@ void assert_ok(msa_status status, const msa_error *err);
 /* Fails unless the call failed with this code and its text contains `word`. */
 void assert_fails(msa_status status, msa_status expected, const msa_error *err, const char *word);
 
+/* True where MSA_TEST_BRIEF asks for fewer cases of each kind: emulators are forty times slower. */
+bool test_brief(void);
+
 /* Path of a file under the repository's root; static storage, valid until the fourth call from now.
  */
 const char *test_path(const char *relative);
