@@ -19,6 +19,8 @@ import time
 import rivals
 
 rivals.use_packages("torch", "torch==2.13.0", "numpy")
+# Two OpenMP runtimes in one process: threads of the one that rests must sleep, not spin.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import torch  # noqa: E402
 
 HEADS, KV_HEADS, DIM, QUERIES = 64, 4, 128, 512
