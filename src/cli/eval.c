@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli/commands.h"
 #include "cli/interrupt.h"
@@ -154,13 +155,13 @@ static msa_status print_result(const eval_args *args, const msa_model *model, ms
     json_t *rows = ranges_json(ranges, n_ranges, params->n_ctx);
     if (args->json)
         return json_print(
-            json_pack("{s:s, s:o, s:I, s:o, s:o, s:o}", "file", args->file, "attention",
-                      settings_json(params, model), "chunks", (json_int_t)n_chunks,
-                      "keys_per_query",
-                      json_number(stats.prefill_keys / (double)stats.n_prefill_tokens),
-                      "keys_per_query_dense",
-                      json_number(stats.prefill_keys_dense / (double)stats.n_prefill_tokens),
-                      "rows", rows),
+            json_pack(
+                "{s:o, s:o, s:I, s:o, s:o, s:o}", "file", json_text(args->file, strlen(args->file)),
+                "attention", settings_json(params, model), "chunks", (json_int_t)n_chunks,
+                "keys_per_query", json_number(stats.prefill_keys / (double)stats.n_prefill_tokens),
+                "keys_per_query_dense",
+                json_number(stats.prefill_keys_dense / (double)stats.n_prefill_tokens), "rows",
+                rows),
             err);
     msa_status status = table_print(COLUMNS, sizeof COLUMNS / sizeof *COLUMNS, rows, err);
     json_decref(rows);
