@@ -95,14 +95,14 @@ static msa_status run(int argc, char **argv, msa_error *err) {
         print_help(stderr);
         return fail(err, MSA_E_ARG, "expected a command, found none");
     }
-    const char *first = argv[1];
-    if (!strcmp(first, "--help") || !strcmp(first, "-h") || !strcmp(first, "help"))
-        return print_help(stdout), MSA_OK;
-    if (!strcmp(first, "--version")) return printf("msa %s\n", msa_version()), MSA_OK;
     msa_status status = options_parse_leading(argc, argv, &used, err);
     if (status != MSA_OK) return status;
     argc -= 1 + used, argv += 1 + used;
     if (argc < 1) return fail(err, MSA_E_ARG, "expected a command, found none; see msa --help");
+    const char *first = argv[0];
+    if (!strcmp(first, "--help") || !strcmp(first, "-h") || !strcmp(first, "help"))
+        return print_help(stdout), MSA_OK;
+    if (!strcmp(first, "--version")) return printf("msa %s\n", msa_version()), MSA_OK;
     if (print_family_help(argc, argv)) return MSA_OK;
     for (size_t i = 0; i < N_COMMANDS; i++) {
         int n = words_matched(&COMMANDS[i], argc, argv);

@@ -265,12 +265,16 @@ msa_status options_parse(const help_page *page, const option_group *groups, size
     return use_common(&common, err);
 }
 
+static bool is_asking_the_program(const char *argument) {
+    return !strcmp(argument, "--help") || !strcmp(argument, "-h") || !strcmp(argument, "--version");
+}
+
 msa_status options_parse_leading(int argc, char **argv, int *n_used, msa_error *err) {
     common_args common = COMMON_DEFAULTS;
     option_group group = common_group(&common);
     int at = 1;
     group.n--; /* --help in front of a command is the program's own */
-    while (at < argc && argv[at][0] == '-') {
+    while (at < argc && argv[at][0] == '-' && !is_asking_the_program(argv[at])) {
         msa_status status = read_option(&group, 1, argc, argv, &at, err);
         if (status != MSA_OK) return status;
     }

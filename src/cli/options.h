@@ -65,8 +65,8 @@ typedef struct help_page {
 msa_status options_parse(const help_page *page, const option_group *groups, size_t n_groups,
                          int argc, char **argv, bool *done, msa_error *err);
 
-/* The --cpu and --threads in front of a command: reads argv[1..] as long as they are these;
- * *n_used is how many arguments they took. */
+/* The --cpu and --threads in front of a command: reads argv[1..] up to the command, or to a
+ * --help or --version before it; *n_used is how many arguments they took. */
 msa_status options_parse_leading(int argc, char **argv, int *n_used, msa_error *err);
 
 /* The names nearest to a mistyped one, for "did you mean": NULL where none is near. */
