@@ -197,6 +197,23 @@ static void help_of_every_command_has_usage_flags_and_an_example(void **state) {
     }
 }
 
+static void help_and_version_may_follow_leading_flags(void **state) {
+    static const char *const FLAGS[] = {"", "--cpu scalar ", "-t 2 ", "--threads=1 --cpu scalar "};
+    static const char *const ASKED[][2] = {
+        {"--help", "usage: msa COMMAND"}, {"-h", "usage: msa COMMAND"}, {"--version", "msa 0."}};
+    (void)state;
+    for (size_t i = 0; i < sizeof FLAGS / sizeof *FLAGS; i++)
+        for (size_t j = 0; j < sizeof ASKED / sizeof *ASKED; j++) {
+            char line[128];
+            snprintf(line, sizeof line, "msa %s%s", FLAGS[i], ASKED[j][0]);
+            outcome o = workplace_run(&place, line);
+            if (o.code != 0 || !strstr(o.out, ASKED[j][1]))
+                fail_msg("%s: exit code %d, %s%s", line, o.code, o.out, o.err);
+            outcome_free(&o);
+        }
+    assert_exit(&place, "msa -t 2", 2, "expected a command");
+}
+
 static void info_names_the_machine_and_the_kernels(void **state) {
     outcome o = workplace_run(&place, "msa --cpu scalar info --json -t 1");
     json_t *document = json_loads(o.out, 0, NULL), *machine = json_object_get(document, "machine");
@@ -408,6 +425,12 @@ static void perplexity_stands_side_by_side(void **state) {
     double ratio = json_number_value(json_object_get(first, "ratio"));
     assert_true(ratio > 0.999 && ratio < 1.001);
     json_decref(document);
+    /* A name that is no UTF-8 is still printed. */
+    document = run_json("n=$(printf 'book\\377.txt'); cp LICENSE \"$n\"; msa eval ppl " MODEL
+                        " -f \"$n\" -c 48 --chunks 1 --json");
+    assert_string_equal(json_string_value(json_object_get(document, "file")),
+                        "book\xef\xbf\xbd.txt");
+    json_decref(document);
 }
 
 static void tokens_join_to_the_text(void **state) {
@@ -487,6 +510,7 @@ int main(void) {
         cmocka_unit_test(a_picture_that_cannot_be_written_is_said_before_any_work),
         cmocka_unit_test(a_full_disk_behind_standard_output_is_an_error),
         cmocka_unit_test(help_of_every_command_has_usage_flags_and_an_example),
+        cmocka_unit_test(help_and_version_may_follow_leading_flags),
         cmocka_unit_test(info_names_the_machine_and_the_kernels),
         cmocka_unit_test(a_damaged_model_is_refused),
         cmocka_unit_test(a_contradiction_with_the_model_names_the_flags),
