@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "base/mem.h"
 #include "model/chat.h"
 #include "support/golden.h"
@@ -39,13 +38,13 @@ static void read_conversation(conversation *c, const golden *g, int i) {
 }
 
 static void read_template(chat_template *c, const char *name) {
-    char relative[64], *text;
+    char relative[64];
     size_t n;
     msa_error err;
     snprintf(relative, sizeof relative, "tests/data/chat/%s.jinja", name);
-    assert_ok(file_read_all(test_path(relative), 1 << 20, &text, &n, &err), &err);
+    char *text = read_test_file(relative, &n);
     assert_ok(chat_template_create(c, text, n, &err), &err);
-    mem_free(text);
+    free(text);
 }
 
 static void recognise(chat_template *c, const char *text) {
@@ -234,11 +233,11 @@ static void no_allocation_that_fails_leaks_or_crashes(void **state) {
     msa_error err;
     msa_chat_message talk[] = {{"system", "Be brief."}, {"user", "Hello"}};
     for (size_t i = 0; i < sizeof templates / sizeof *templates; i++) {
-        char relative[64], *source;
+        char relative[64];
         size_t n_source;
         int failures = 0;
         snprintf(relative, sizeof relative, "tests/data/chat/%s.jinja", templates[i].file);
-        assert_ok(file_read_all(test_path(relative), 1 << 20, &source, &n_source, &err), &err);
+        char *source = read_test_file(relative, &n_source);
         for (long n = 0;; n++) {
             long before = scarce_live();
             chat_template c;
@@ -257,7 +256,7 @@ static void no_allocation_that_fails_leaks_or_crashes(void **state) {
             if (!ran_out) break;
         }
         assert_true(failures > 4);
-        mem_free(source);
+        free(source);
     }
 }
 

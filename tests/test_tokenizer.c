@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "model/byte_alphabet.h"
@@ -504,9 +503,8 @@ static void smollm2_gives_the_tokens_of_transformers(void **state) {
     chat_template chat;
     tokenizer *t = smollm2(&chat);
     golden *g = golden_open("smollm2");
-    char *text;
     size_t n;
-    assert_ok(file_read_all(test_path("tests/data/mixed.txt"), 1 << 20, &text, &n, &err), &err);
+    char *text = read_test_file("tests/data/mixed.txt", &n);
     for (int special = 0; special < 2; special++) {
         const char *name = special ? "ids" : "ids_plain";
         size_t n_ids = golden_count(g, name);
@@ -519,7 +517,7 @@ static void smollm2_gives_the_tokens_of_transformers(void **state) {
         msa_tokens_free(&ids);
         assert_round_trip(t, text, n, special ? MSA_PARSE_SPECIAL : 0);
     }
-    mem_free(text);
+    free(text);
 
     msa_chat_message question = {"user", golden_string(g, "question")};
     assert_ok(chat_format(&chat, &question, 1, true, T(""), T(""), &text, &err), &err);

@@ -72,3 +72,20 @@ const char *test_path(const char *relative) {
     snprintf(path, sizeof paths[0], "%s/%s", root ? root : ".", relative);
     return path;
 }
+
+char *read_test_file(const char *relative, size_t *n_bytes) {
+    const char *path = test_path(relative);
+    FILE *file = fopen(path, "rb");
+    if (!file) fail_msg("can't open %s", path);
+    assert_int_equal(fseek(file, 0, SEEK_END), 0);
+    long size = ftell(file);
+    assert_true(size >= 0);
+    rewind(file);
+    char *text = malloc((size_t)size + 1);
+    assert_non_null(text);
+    *n_bytes = fread(text, 1, (size_t)size, file);
+    assert_int_equal(*n_bytes, size);
+    text[size] = 0;
+    fclose(file);
+    return text;
+}

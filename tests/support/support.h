@@ -43,4 +43,8 @@ bool test_brief(void);
  */
 const char *test_path(const char *relative);
 
+/* The bytes of a file under the repository's root, NUL-terminated; free(). Fails the test where it
+ * cannot be read. */
+char *read_test_file(const char *relative, size_t *n_bytes);
+
 #endif
