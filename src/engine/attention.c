@@ -1,6 +1,7 @@
 /* attention.c: see attention.h. */
 #include "engine/attention.h"
 
+#include "attn/proxy.h"
 #include "base/error.h"
 #include "base/mem.h"
 
@@ -91,7 +92,7 @@ static int64_t count_selected_keys(const attention *a) {
 
 static msa_status select_blocks(attention *a, const msa_lane *k, const float *q,
                                 const msa_selection *selection, msa_error *err) {
-    msa_status status = msa_proxy_query(&a->shape, a->n, q, a->proxy_q, err);
+    msa_status status = proxy_query_threads(&a->shape, a->n, q, a->proxy_q, a->n_threads, err);
     if (status) return status;
     msa_index_args args = {.qi = a->proxy_q, .ki = *k, .out = *selection};
     return msa_index_run(a->index, &args, err);
