@@ -109,7 +109,7 @@ typedef enum msa_order {
 typedef struct msa_plan_options {
     int32_t n_threads; /* 0: as many as OpenMP gives */
     msa_order order;   /* sparse only */
-    int32_t n_splits;  /* decode and dense: cut the keys of a request into this many; 0: chosen */
+    int32_t n_splits;  /* index, decode and dense: cut the keys into this many; 0: chosen */
 } msa_plan_options;
 
 /* ---- selections --------------------------------------------------------------------------- */

@@ -261,8 +261,6 @@ static msa_status check_arguments(const msa_plan *plan, const msa_index_args *ar
     if (status) return status;
     if (!args) return error_set(err, MSA_E_ARG, "args is NULL");
     if (plan->total_q == 0) return MSA_OK;
-    if (plan->n_items == 0)
-        return error_set(err, MSA_E_ARG, "the last msa_index_plan of this plan failed; plan again");
     if (!args->qi || !args->out.ids)
         return error_set(err, MSA_E_ARG, "%s is NULL", !args->qi ? "qi" : "out: ids");
     if ((int)args->out.layout < 0 || args->out.layout > MSA_HEAD_MAJOR)

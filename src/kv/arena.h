@@ -41,7 +41,7 @@ void kv_page_drop(msa_kv *kv, int32_t page);
 /* All lanes of all layers. */
 void kv_page_copy(msa_kv *kv, int32_t to, int32_t from);
 
-/* msa_kv_write with a number of threads; 0: as many as OpenMP gives. */
+/* msa_kv_write with a number of threads, at least 1. */
 msa_status kv_write_threads(msa_kv_seq *seq, int32_t layer, int64_t first, int64_t n,
                             const float *k, const float *v, const float *ki, int n_threads,
                             msa_error *err);
