@@ -31,7 +31,8 @@ value() {
         inside && $1 == key { sub(/,$/, "", $2); print $2; exit }' "$1"
 }
 
-answer() { sed -n 's/^  "text": "\(.*\)",$/\1/p' "$1"; }
+# The escapes of JSON are those of %b but for \", which becomes a number first.
+answer() { printf '%b' "$(sed -n '/^  "text": "/ { s///; s/",\{0,1\}$//; s/\\"/\\x22/g; p }' "$1")"; }
 
 row() { # row TITLE FORMAT SECTION KEY
     local dense sparse
