@@ -139,6 +139,12 @@ static void the_penalty_looks_at_the_last_tokens_only(void **state) {
     assert_int_equal(pick(s, logits), 0); /* 2 against 1.5 */
     assert_ok(msa_sampler_accept(s, 2, &err), &err);
     assert_int_equal(pick(s, logits), 0); /* 0 forgotten: 4 */
+    msa_sampler_forget(s);                /* the window begins anew: 0 stays in it for two tokens */
+    assert_ok(msa_sampler_accept(s, 0, &err), &err);
+    assert_ok(msa_sampler_accept(s, 2, &err), &err);
+    assert_int_equal(pick(s, logits), 1);
+    assert_ok(msa_sampler_accept(s, 2, &err), &err);
+    assert_int_equal(pick(s, logits), 0);
     msa_sampler_free(s);
 
     params.repeat_last = -1;
@@ -148,8 +154,26 @@ static void the_penalty_looks_at_the_last_tokens_only(void **state) {
     assert_int_equal(pick(s, logits), 1);
     float negative[] = {-4, -3, -4, -2}; /* 3 is penalised to -4, 0 to -8 */
     assert_int_equal(pick(s, negative), 1);
+    msa_sampler_forget(s);
+    assert_int_equal(pick(s, logits), 0);
+    assert_int_equal(pick(s, negative), 3);
     assert_fails(msa_sampler_accept(s, 4, &err), MSA_E_ARG, &err, "token 4");
     assert_fails(msa_sampler_accept(s, -1, &err), MSA_E_ARG, &err, "token -1");
+    msa_sampler_free(s);
+}
+
+static void null_is_refused(void **state) {
+    (void)state;
+    msa_error err;
+    float logits[] = {1, 2};
+    int32_t id;
+    msa_sampler *s = sampler_of(plain(0), 2);
+    assert_fails(msa_sampler_create(NULL, NULL, 2, &err), MSA_E_ARG, &err, "NULL");
+    assert_fails(msa_sampler_pick(NULL, logits, &id, &err), MSA_E_ARG, &err, "sampler");
+    assert_fails(msa_sampler_pick(s, logits, NULL, &err), MSA_E_ARG, &err, "id");
+    assert_fails(msa_sampler_pick(s, NULL, &id, &err), MSA_E_ARG, &err, "logits");
+    assert_fails(msa_sampler_accept(NULL, 0, &err), MSA_E_ARG, &err, "sampler");
+    msa_sampler_forget(NULL);
     msa_sampler_free(s);
 }
 
@@ -254,6 +278,7 @@ int main(void) {
         cmocka_unit_test(draws_follow_the_filtered_distribution),
         cmocka_unit_test(same_seed_gives_the_same_tokens_on_every_machine),
         cmocka_unit_test(the_penalty_looks_at_the_last_tokens_only),
+        cmocka_unit_test(null_is_refused),
         cmocka_unit_test(logits_that_are_no_numbers_are_refused),
         cmocka_unit_test(extreme_logits_and_temperatures_stay_in_order),
         cmocka_unit_test(parameters_out_of_range_are_named),

@@ -12,6 +12,7 @@
  *   - A session is one mutable timeline. Feeding appends; rewinding drops the end; a fork is
  *     another timeline with the same past. The context limit is an error, never a silent cut.
  *   - The model must outlive its sessions. A model is read-only and may serve several threads.
+ *   - What only looks (get, length, logits, is_end, defaults) gives NULL, 0 or zeros for NULL.
  *   - Token ids are int32, 0 .. vocabulary - 1. Text is bytes; UTF-8 is expected, not required. */
 #ifndef MSA_MODEL_H
 #define MSA_MODEL_H
@@ -199,6 +200,8 @@ MSA_API msa_status msa_sampler_pick(msa_sampler *s, const float *logits, int32_t
                                     msa_error *err);
 /* Tells the sampler of a token in the text (prompt or picked): the penalty looks at these. */
 MSA_API msa_status msa_sampler_accept(msa_sampler *s, int32_t id, msa_error *err);
+/* Forgets the tokens it was told of, for a text that was rewound; the draws go on. NULL is fine. */
+MSA_API void msa_sampler_forget(msa_sampler *s);
 MSA_API void msa_sampler_free(msa_sampler *s);
 
 #ifdef __cplusplus

@@ -46,6 +46,16 @@ static msa_status remember(timeline *past, const int32_t *ids, size_t n, msa_err
     return MSA_OK;
 }
 
+/* The penalty looks at what the session holds: not at what was rewound, and not twice at a token
+ * that ended an answer unfed. */
+static msa_status tell_sampler(const speaker *s, msa_error *err) {
+    msa_status status = MSA_OK;
+    msa_sampler_forget(s->sampler);
+    for (size_t i = 0; i < s->past.n && status == MSA_OK; i++)
+        status = msa_sampler_accept(s->sampler, s->past.ids[i], err);
+    return status;
+}
+
 msa_status speaker_listen(speaker *s, const msa_tokens *prompt, msa_error *err) {
     size_t same = 0;
     if (prompt->n == 0) return fail(err, MSA_E_ARG, "the prompt has no token: give it some text");
@@ -65,10 +75,12 @@ msa_status speaker_listen(speaker *s, const msa_tokens *prompt, msa_error *err) 
     progress_end(&bar);
     /* After an interruption the chunks that were done stay fed. */
     size_t n_fed = (size_t)msa_session_length(s->session) - same;
-    msa_status kept = remember(&s->past, prompt->ids + same, n_fed, err);
-    for (size_t i = 0; i < n_new && status == MSA_OK; i++)
-        status = msa_sampler_accept(s->sampler, prompt->ids[same + i], err);
-    return status != MSA_OK ? status : kept;
+    msa_error second;
+    msa_status kept = remember(&s->past, prompt->ids + same, n_fed, &second);
+    if (kept == MSA_OK) kept = tell_sampler(s, &second);
+    if (status != MSA_OK || kept == MSA_OK) return status; /* the first failure is told */
+    *err = second;
+    return kept;
 }
 
 /* ---- answer --------------------------------------------------------------------------------- */

@@ -64,6 +64,7 @@ static msa_status check_params(const msa_sampler_params *p, int32_t n_vocab, msa
 
 msa_status msa_sampler_create(msa_sampler **out, const msa_sampler_params *params, int32_t n_vocab,
                               msa_error *err) {
+    if (!out) return error_set(err, MSA_E_ARG, "s is NULL; expected where to put the sampler");
     *out = NULL;
     msa_sampler_params p = params ? *params : msa_sampler_defaults();
     msa_status status = check_params(&p, n_vocab, err);
@@ -93,6 +94,8 @@ void msa_sampler_free(msa_sampler *s) {
 }
 
 msa_status msa_sampler_accept(msa_sampler *s, int32_t id, msa_error *err) {
+    if (!s)
+        return error_set(err, MSA_E_ARG, "the sampler is NULL; make one with msa_sampler_create");
     if (id < 0 || id >= s->n_vocab)
         return error_set(err, MSA_E_ARG, "token %d is outside the vocabulary, 0 to %d", id,
                          s->n_vocab - 1);
@@ -113,6 +116,12 @@ msa_status msa_sampler_accept(msa_sampler *s, int32_t id, msa_error *err) {
     s->next_recent = (s->next_recent + 1) % window;
     s->count[id]++;
     return MSA_OK;
+}
+
+void msa_sampler_forget(msa_sampler *s) {
+    if (!s) return;
+    s->n_recent = s->next_recent = 0;
+    if (s->count) memset(s->count, 0, (size_t)s->n_vocab * sizeof *s->count);
 }
 
 static bool before(candidate a, candidate b) {
@@ -238,6 +247,8 @@ static int32_t filter(msa_sampler *s, float best) {
 }
 
 msa_status msa_sampler_pick(msa_sampler *s, const float *logits, int32_t *id, msa_error *err) {
+    if (!s || !id)
+        return error_set(err, MSA_E_ARG, "%s must not be NULL", s ? "id" : "the sampler");
     if (!logits)
         return error_set(err, MSA_E_ARG,
                          "logits is NULL: the session was not fed since it began "
