@@ -450,6 +450,23 @@ static void parameters_out_of_range_are_named(void **state) {
     assert_null(kv);
 }
 
+static void a_layer_that_is_not_there_has_empty_lanes(void **state) {
+    (void)state;
+    msa_kv *kv = create(&SMALL);
+    const int32_t layers[] = {-1, SMALL.n_layers, INT32_MIN, INT32_MAX};
+    for (int i = 0; i < 4; i++) {
+        msa_lane k = {.data = &k}, v = {.data = &v}, index = {.data = &index};
+        msa_kv_lanes(kv, layers[i], &k, &v, &index);
+        assert_null(k.data);
+        assert_null(v.data);
+        assert_null(index.data);
+    }
+    msa_lane last;
+    msa_kv_lanes(kv, SMALL.n_layers - 1, &last, NULL, NULL);
+    assert_non_null(last.data);
+    msa_kv_free(kv);
+}
+
 static void bytes_per_token_count_all_layers_and_lanes(void **state) {
     (void)state;
     msa_kv *kv = create(&SMALL);
@@ -468,6 +485,7 @@ int main(void) {
         cmocka_unit_test(a_missing_lane_or_layer_is_refused),
         cmocka_unit_test(truncating_gives_up_reservations),
         cmocka_unit_test(parameters_out_of_range_are_named),
+        cmocka_unit_test(a_layer_that_is_not_there_has_empty_lanes),
         cmocka_unit_test(bytes_per_token_count_all_layers_and_lanes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

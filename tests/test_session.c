@@ -375,7 +375,8 @@ static void the_context_limit_is_an_error_before_anything_is_done(void **state) 
     assert_memory_equal(msa_session_logits(s), before, sizeof before);
     /* Forks share the pages: 13 of 16 tokens, 10 of them held by both. */
     assert_ok(msa_session_fork(&fork, s, &err), &err);
-    assert_fails(msa_session_feed(fork, f.ids, 50, NULL, NULL, &err), MSA_E_FULL, &err, "pages");
+    assert_fails(msa_session_feed(fork, f.ids, 50, NULL, NULL, &err), MSA_E_FULL, &err,
+                 "kv_pages) or free a fork");
     assert_int_equal(msa_session_length(fork), 150);
     assert_memory_equal(msa_session_logits(fork), before, sizeof before);
     msa_session_free(fork);
@@ -450,6 +451,19 @@ static void progress_counts_chunks_and_may_stop(void **state) {
                  "69");
     assert_int_equal(rows.last_done, 69);
     assert_int_equal(msa_session_length(s), 128); /* the chunk it was in was done */
+    assert_null(msa_session_logits(s));
+
+    /* Stopped at the very end: everything is fed, but the answer is still "stopped". */
+    stopper end = {.stop_at = 5}, last_row = {.stop_at = N};
+    assert_ok(msa_session_rewind(s, 0, &err), &err);
+    assert_fails(msa_session_feed(s, f.ids, N, stop_later, &end, &err), MSA_E_CANCELLED, &err,
+                 "300 of 300");
+    assert_int_equal(msa_session_length(s), N);
+    assert_null(msa_session_logits(s));
+    assert_ok(msa_session_rewind(s, 0, &err), &err);
+    assert_fails(msa_session_feed_logits(s, f.ids, N, stop_row, &last_row, &err), MSA_E_CANCELLED,
+                 &err, "299");
+    assert_null(msa_session_logits(s));
     msa_session_free(s);
     close_fixture(&f);
 }
@@ -537,6 +551,21 @@ static void statistics_count_what_was_read(void **state) {
     close_fixture(&f);
 }
 
+static void null_is_refused_or_gives_nothing(void **state) {
+    (void)state;
+    msa_error err;
+    assert_null(msa_session_logits(NULL));
+    assert_null(msa_session_get_params(NULL));
+    assert_null(msa_model_get_info(NULL));
+    assert_int_equal(msa_session_length(NULL), 0);
+    assert_int_equal(msa_session_get_stats(NULL).n_prefill_tokens, 0);
+    assert_int_equal(msa_session_defaults(NULL).block, 0);
+    assert_int_equal(msa_token_is_end(NULL, 0), 0);
+    msa_session_stats_reset(NULL);
+    msa_session_watch(NULL, NULL, NULL);
+    assert_fails(msa_session_rewind(NULL, 0, &err), MSA_E_ARG, &err, "NULL");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_family_matches_the_double_reference),
@@ -552,6 +581,7 @@ int main(void) {
         cmocka_unit_test(bad_tokens_are_refused),
         cmocka_unit_test(progress_counts_chunks_and_may_stop),
         cmocka_unit_test(parameters_are_checked_and_filled_in),
+        cmocka_unit_test(null_is_refused_or_gives_nothing),
         cmocka_unit_test(statistics_count_what_was_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,6 +23,7 @@ int msa_dtype_size(msa_dtype dtype) {
 }
 
 msa_status msa_dtype_parse(const char *name, msa_dtype *out, msa_error *err) {
+    if (!out) return error_set(err, MSA_E_ARG, "out is NULL; expected where to put the format");
     for (int i = 0; name && i < MSA_DTYPE_COUNT; i++) {
         const char *a = name, *b = DTYPES[i].name;
         while (*a && *a == *b) a++, b++;

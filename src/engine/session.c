@@ -46,27 +46,27 @@ void msa_session_free(msa_session *s) {
 }
 
 const msa_session_params *msa_session_get_params(const msa_session *s) {
-    return &s->params;
+    return s ? &s->params : NULL;
 }
 
 int64_t msa_session_length(const msa_session *s) {
-    return msa_kv_length(s->seq);
+    return s ? msa_kv_length(s->seq) : 0;
 }
 
 const float *msa_session_logits(const msa_session *s) {
-    return s->has_logits ? s->logits : NULL;
+    return s && s->has_logits ? s->logits : NULL;
 }
 
 msa_session_stats msa_session_get_stats(const msa_session *s) {
-    return s->stats;
+    return s ? s->stats : (msa_session_stats){0};
 }
 
 void msa_session_stats_reset(msa_session *s) {
-    s->stats = (msa_session_stats){0};
+    if (s) s->stats = (msa_session_stats){0};
 }
 
 void msa_session_watch(msa_session *s, msa_watch_fn *watch, void *user) {
-    s->watch = (forward_watch){watch, user};
+    if (s) s->watch = (forward_watch){watch, user};
 }
 
 /* A feed in progress, and who wants to hear of it. */
@@ -161,7 +161,7 @@ static msa_status feed_all(msa_session *s, const feeding *feed, msa_error *err) 
     if (status == MSA_OK) return MSA_OK;
     bool keep = status == MSA_E_CANCELLED;
     int64_t length = msa_kv_length(s->seq);
-    if (!keep && length != start) s->has_logits = false;  /* those of before are overwritten */
+    if (length != start) s->has_logits = false;           /* those of before are overwritten */
     msa_kv_truncate(s->seq, keep ? length : start, NULL); /* and the rest of the reservation */
     return status;
 }

@@ -8,6 +8,7 @@
 #define DEFAULT_CHUNK 512
 
 msa_session_params msa_session_defaults(const msa_model *model) {
+    if (!model) return (msa_session_params){0};
     const msa_model_info *info = msa_model_get_info(model);
     msa_session_params p = {.attn = MSA_ATTN_MSA, .init = 1, .local = 2, .kv_dtype = MSA_F16};
     bool small = info->n_ctx_train <= 8192 && !info->has_index;

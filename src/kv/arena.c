@@ -4,7 +4,9 @@
 #include "base/error.h"
 #include "base/mem.h"
 
-/* Kernels read values in whole words: up to this much behind the last row of an odd width. */
+/* The kernels of attn ask for value rows that are readable up to their width rounded up to 16
+ * (attn/kernels.h). The operators widen odd widths into rows of their own first; with this margin
+ * the last row of the last page fulfils the contract as it lies, too. */
 #define READABLE_BEHIND MEM_ALIGN
 
 static msa_status check_lane(const char *name, int32_t n_heads, int32_t dim, msa_dtype dtype,
@@ -108,7 +110,7 @@ size_t msa_kv_bytes_per_token(const msa_kv *kv) {
 
 static msa_lane view_lane(const msa_kv *kv, int32_t layer, int which) {
     const kv_lane *lane = &kv->lane[which];
-    if (lane->n_heads == 0) return (msa_lane){0};
+    if (lane->n_heads == 0 || layer < 0 || layer >= kv->params.n_layers) return (msa_lane){0};
     return (msa_lane){
         .data = kv_lane_start(kv, layer, which),
         .dtype = lane->dtype,

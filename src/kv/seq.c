@@ -98,11 +98,13 @@ msa_status msa_kv_reserve(msa_kv_seq *seq, int64_t n, msa_error *err) {
     int64_t more = pages_for(seq, end) - (int64_t)seq->n_pages;
     int64_t need = (more > 0 ? more : 0) + copy_tail;
     if (need > kv->n_free)
-        return error_set(err, MSA_E_FULL,
-                         "the cache is full: %lld more tokens behind %lld need %lld pages of %lld "
-                         "tokens, %lld of %lld are free",
-                         (long long)n, (long long)seq->length, (long long)need, (long long)block,
-                         (long long)kv->n_free, (long long)kv->params.n_pages);
+        return error_set(
+            err, MSA_E_FULL,
+            "the cache is full: %lld more tokens behind %lld need %lld pages of %lld "
+            "tokens, %lld of %lld are free; raise n_pages (of a session: kv_pages) or free "
+            "a fork",
+            (long long)n, (long long)seq->length, (long long)need, (long long)block,
+            (long long)kv->n_free, (long long)kv->params.n_pages);
     if (more > 0 && !mem_grow((void **)&seq->pages, &seq->capacity, seq->n_pages + (size_t)more,
                               sizeof *seq->pages))
         return error_set(err, MSA_E_NOMEM, "no memory for a page table of %lld pages",

@@ -67,5 +67,5 @@ void msa_model_free(msa_model *m) {
 }
 
 const msa_model_info *msa_model_get_info(const msa_model *m) {
-    return &m->info;
+    return m ? &m->info : NULL;
 }

@@ -29,7 +29,7 @@ msa_status msa_detokenize(const msa_model *model, const int32_t *ids, size_t n, 
 }
 
 int msa_token_is_end(const msa_model *model, int32_t id) {
-    return tokenizer_is_end(model->tokenizer, id);
+    return model && tokenizer_is_end(model->tokenizer, id);
 }
 
 msa_status msa_text_stream_create(msa_text_stream **s, const msa_model *model, msa_error *err) {
