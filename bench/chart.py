@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Draws docs/time.svg, time against context length, from what `msa bench attn --json` printed.
 
-    build/msa bench attn --json > bench.json && python3 bench/chart.py bench.json docs/time.svg
+build/msa bench attn --json > bench.json && python3 bench/chart.py bench.json docs/time.svg
 """
+
 import json
 import math
 import sys
@@ -17,7 +18,8 @@ def series(rows, op):
     for row in rows:
         if row["op"] == op and row["attn"] in LINES:
             found.setdefault(row["attn"], []).append(
-                (row["n"], row["time_us"] / row["queries"] / 1000))
+                (row["n"], row["time_us"] / row["queries"] / 1000)
+            )
     return {name: sorted(points) for name, points in found.items()}
 
 
@@ -41,7 +43,9 @@ def panel(data, title, x0, width, out):
         t *= 10
     for n in sorted({p[0] for p in points}):
         label = f"{n // 1024}K" if n < 1 << 20 else f"{n >> 20}M"
-        out.append(f'<text x="{x(n):.1f}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{label}</text>')
+        out.append(
+            f'<text x="{x(n):.1f}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{label}</text>'
+        )
     for name, line in data.items():
         label, colour = LINES[name]
         path = "L".join(f"{x(n):.1f} {y(t):.1f}" for n, t in line)
@@ -49,7 +53,9 @@ def panel(data, title, x0, width, out):
         for n, t in line:
             out.append(f'<circle cx="{x(n):.1f}" cy="{y(t):.1f}" r="3.5" fill="{colour}"/>')
         n, t = line[-1]
-        out.append(f'<text x="{x(n) + 8:.1f}" y="{y(t) + 4:.1f}" fill="{colour}">{label} {t:.3g} ms</text>')
+        out.append(
+            f'<text x="{x(n) + 8:.1f}" y="{y(t) + 4:.1f}" fill="{colour}">{label} {t:.3g} ms</text>'
+        )
 
 
 def main():
@@ -58,15 +64,20 @@ def main():
     with open(sys.argv[1], encoding="utf-8") as file:
         report = json.load(file)
     decode, prefill = series(report["rows"], "decode"), series(report["rows"], "prefill")
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
-           f'font-family="Helvetica, Arial, sans-serif" font-size="12" fill="#333">',
-           f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>']
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
+        f'font-family="Helvetica, Arial, sans-serif" font-size="12" fill="#333">',
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
+    ]
     width = (WIDTH - LEFT - RIGHT - 190) / 2
     panel(decode, "Decode: one query", LEFT, width, out)
     panel(prefill, "Prefill: a query of a chunk", LEFT + width + 190, width, out)
     machine = report["machine"]
-    out.append(f'<text x="{LEFT}" y="{HEIGHT - 12}" fill="#667">attention of one layer of MiniMax-M3\'s shape, '
-               f'by context length; {machine["cpu"]}, {machine["isa"]}, {machine["threads"]} threads</text></svg>')
+    out.append(
+        f'<text x="{LEFT}" y="{HEIGHT - 12}" fill="#667">attention of one layer of '
+        f'MiniMax-M3\'s shape, by context length; {machine["cpu"]}, {machine["isa"]}, '
+        f'{machine["threads"]} threads</text></svg>'
+    )
     with open(sys.argv[2], "w", encoding="utf-8") as file:
         file.write("\n".join(out) + "\n")
 

@@ -440,7 +440,7 @@ static void block_maxima_are_those_of_the_truth(void **state) {
     case_free(&c);
 }
 
-/* A key of NaN shows in its query however the keys are cut, also when the other pieces are empty. */
+/* A key of NaN shows in its query however the keys are cut, also beside empty pieces. */
 static void a_visible_nan_is_not_lost_in_a_merge(void **state) {
     (void)state;
     attn_case c = case_make(small_shape(2, 1, 16, 16, 2), 1, (int[]){1}, (int[]){300}, 2, false);

@@ -61,7 +61,7 @@ static int compare_row(void *user, int64_t position, const float *logits, int32_
         if (r->positions[i] != position) continue;
         r->n_seen++;
         for (int j = i * r->n_top; j < (i + 1) * r->n_top; j++)
-            r->worst = fmax(r->worst, fabs((double)logits[r->top_ids[j]] - r->top_logits[j]));
+            r->worst = larger_error(r->worst, (double)logits[r->top_ids[j]] - r->top_logits[j]);
     }
     return 0;
 }
@@ -85,7 +85,8 @@ static void logits_agree(msa_attn_mode attn) {
     assert_int_equal(r.n_seen, r.n_positions);
     const float *logits = msa_session_logits(s);
     assert_non_null(logits);
-    for (size_t i = 0; i < n_vocab; i++) r.worst = fmax(r.worst, fabs((double)logits[i] - last[i]));
+    for (size_t i = 0; i < n_vocab; i++)
+        r.worst = larger_error(r.worst, (double)logits[i] - last[i]);
     printf("           largest difference of a logit: %.2e\n", r.worst);
     assert_true(r.worst <= 1e-2);
     msa_session_free(s);

@@ -129,7 +129,7 @@ static record run(const fixture *f, const msa_session_params *p, int step) {
 
 static double worst_difference(const float *a, const double *b, size_t n) {
     double worst = 0;
-    for (size_t i = 0; i < n; i++) worst = fmax(worst, fabs(a[i] - b[i]));
+    for (size_t i = 0; i < n; i++) worst = larger_error(worst, a[i] - b[i]);
     return worst;
 }
 
@@ -157,7 +157,7 @@ static agreement compare_with_reference(const fixture *f, const msa_session_para
     if (p->attn == MSA_ATTN_MSA)
         assert_memory_equal(r.selected, selected, n_ids * sizeof *selected);
     agreement a = {.worst = worst_difference(r.logits, logits, n_logits)};
-    for (size_t i = 0; i < n_logits; i++) a.largest = fmax(a.largest, fabs(logits[i]));
+    for (size_t i = 0; i < n_logits; i++) a.largest = larger_error(a.largest, logits[i]);
     free_record(&r);
     free(logits);
     free(selected);

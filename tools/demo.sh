@@ -32,7 +32,9 @@ value() {
 }
 
 # The escapes of JSON are those of %b but for \", which becomes a number first.
-answer() { printf '%b' "$(sed -n '/^  "text": "/ { s///; s/",\{0,1\}$//; s/\\"/\\x22/g; p }' "$1")"; }
+answer() {
+    printf '%b' "$(sed -n '/^  "text": "/ { s///; s/",\{0,1\}$//; s/\\"/\\x22/g; p }' "$1")"
+}
 
 row() { # row TITLE FORMAT SECTION KEY
     local dense sparse

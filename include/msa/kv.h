@@ -58,8 +58,8 @@ MSA_API msa_status msa_kv_commit(msa_kv_seq *seq, int64_t n, msa_error *err);
 MSA_API msa_status msa_kv_truncate(msa_kv_seq *seq, int64_t length, msa_error *err);
 
 /* The lanes of one layer, for the operators of attn.h together with the sequence's page table.
- * Valid while the msa_kv lives. index->data is NULL without a third lane; a layer that the cache does
- * not have gives lanes of zeros, their data NULL. */
+ * Valid while the msa_kv lives. index->data is NULL without a third lane; a layer that the cache
+ * does not have gives lanes of zeros, their data NULL. */
 MSA_API void msa_kv_lanes(const msa_kv *kv, int32_t layer, msa_lane *k, msa_lane *v,
                           msa_lane *index);
 /* Pages of the sequence in order; *n_pages covers the reserved tokens too. Valid until the next

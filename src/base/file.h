@@ -9,7 +9,8 @@ typedef struct file_map {
     size_t n_bytes;
 } file_map;
 
-/* Maps a regular file read-only; anything else is MSA_E_IO at once. Errors name the path and the system's reason. */
+/* Maps a regular file read-only; anything else is MSA_E_IO at once. Errors name the path and
+ * the system's reason. */
 msa_status file_map_open(file_map *map, const char *path, msa_error *err);
 void file_map_close(file_map *map);
 

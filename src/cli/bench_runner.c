@@ -169,8 +169,8 @@ static msa_status run_op(const runner *r, bench_op op, const variant *v, msa_err
     return status != MSA_OK ? status : run_attention(r, v, true, err);
 }
 
-/* Everything but dense once for every variant, unmeasured: memory that is touched for the first time
- * costs milliseconds. Counts the work on the way. */
+/* Everything but dense once for every variant, unmeasured: memory that is touched for the first
+ * time costs milliseconds. Counts the work on the way. */
 static msa_status warm_up(runner *r, bench_timing *out, msa_error *err) {
     const msa_shape *shape = &r->data->shape;
     work sparse = {0, 0};

@@ -89,3 +89,8 @@ char *read_test_file(const char *relative, size_t *n_bytes) {
     fclose(file);
     return text;
 }
+
+double larger_error(double worst, double error) {
+    if (isnan(error)) return INFINITY;
+    return fabs(error) > worst ? fabs(error) : worst;
+}

@@ -31,6 +31,10 @@ void rng_fill_integers(rng *r, float *out, size_t n,
  * msa_isa_use. */
 int isas_available(msa_isa out[MSA_ISA_COUNT]);
 
+/* The larger of `worst` and |error|; an error that is no number counts as infinite, where fmax
+ * would pass over it. */
+double larger_error(double worst, double error);
+
 /* Fails the test, printing err->text, unless the status is MSA_OK. */
 void assert_ok(msa_status status, const msa_error *err);
 /* Fails unless the call failed with this code and its text contains `word`. */
