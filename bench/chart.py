@@ -76,7 +76,7 @@ def main():
     out.append(
         f'<text x="{LEFT}" y="{HEIGHT - 12}" fill="#667">attention of one layer of '
         f'MiniMax-M3\'s shape, by context length; {machine["cpu"]}, {machine["isa"]}, '
-        f'{machine["threads"]} threads</text></svg>'
+        f'{machine["threads"]} thread{"s" * (machine["threads"] != 1)}</text></svg>'
     )
     with open(sys.argv[2], "w", encoding="utf-8") as file:
         file.write("\n".join(out) + "\n")
