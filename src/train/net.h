@@ -1,0 +1,51 @@
+/* net.h: forward and backward of a whole model over one micro-batch. */
+#ifndef MSA_TRAIN_NET_H
+#define MSA_TRAIN_NET_H
+
+#include "train/batch.h"
+#include "train/params.h"
+
+typedef enum net_kl { NET_KL_OFF, NET_KL_VISIBLE, NET_KL_SELECTED, NET_KL_FAR } net_kl;
+typedef enum net_selection {
+    NET_SELECT_INDEX,       /* what the index branch chooses */
+    NET_SELECT_SINK_WINDOW, /* the fixed control: first blocks and the neighbourhood */
+    NET_SELECT_RANDOM       /* forced blocks and random others, by seed, layer and position */
+} net_selection;
+
+/* What a phase of a recipe does, and the switches of the ablations. */
+typedef struct net_mode {
+    bool sparse; /* main branch of the layers with an index: selected blocks, else dense */
+    bool lm;     /* the language-model loss; off with a frozen backbone */
+    net_kl kl;
+    net_selection selection;
+    float lambda;     /* weight of the mean KL of the layers */
+    bool detach;      /* the index branch reads stop-gradient(X); off only as an ablation */
+    bool index_value; /* ablation: the index branch also attends and adds its own output */
+    bool lm_index;    /* ablation: the index branch learns from the LM loss alone */
+    bool fp8_p;       /* probabilities of the main branch through E4M3, straight-through */
+    int32_t kl_rows;  /* query rows sampled per document for the KL; 0: all */
+    bool checkpoint;  /* keep only layer inputs; run each layer's forward again in backward */
+    uint64_t seed;    /* of what is sampled in this step */
+} net_mode;
+
+typedef struct net_losses {
+    double lm; /* mean over targets, nats */
+    double kl; /* mean over layers with an index */
+    int64_t n_targets;
+    double *kl_layer; /* [n_layers * n_kv_heads], caller's, or NULL */
+} net_losses;
+
+typedef struct net net;
+
+/* max_tokens: of a micro-batch. Everything that a step needs is allocated here. */
+msa_status net_create(net **out, params *p, int64_t max_tokens, bool checkpoint, int n_threads,
+                      msa_error *err);
+void net_free(net *n);
+/* Adds scale * gradient of the loss to p->g, fills *losses. */
+msa_status net_step(net *n, const train_batch *batch, const net_mode *mode, float scale,
+                    net_losses *losses, msa_error *err);
+/* Losses alone: nothing is added to the gradients. */
+msa_status net_evaluate(net *n, const train_batch *batch, const net_mode *mode, net_losses *losses,
+                        msa_error *err);
+
+#endif
