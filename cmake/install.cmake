@@ -25,7 +25,7 @@ configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/msaConfig.cmake.in ${PRO
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/msaConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 # Not Requires.private: OpenBLAS's own file would ask a static user for a Fortran compiler's library.
 list(JOIN OPENBLAS_LDFLAGS " " MSA_PC_PRIVATE)
-string(APPEND MSA_PC_PRIVATE " -lpcre2-8")
+string(APPEND MSA_PC_PRIVATE " -lpcre2-8 -ljansson")
 file(RELATIVE_PATH MSA_PC_TO_PREFIX /p/${CMAKE_INSTALL_LIBDIR}/pkgconfig /p)
 configure_file(${CMAKE_CURRENT_LIST_DIR}/msa.pc.in ${PROJECT_BINARY_DIR}/msa.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/msaConfig.cmake ${PROJECT_BINARY_DIR}/msaConfigVersion.cmake
