@@ -32,7 +32,9 @@ typedef struct net_losses {
     double lm; /* mean over targets, nats */
     double kl; /* mean over layers with an index */
     int64_t n_targets;
-    double *kl_layer; /* [n_layers * n_kv_heads], caller's, or NULL */
+    double *kl_layer;   /* [n_layers * n_kv_heads], caller's, or NULL */
+    int32_t *predicted; /* [n_tokens], caller's, or NULL: the likeliest token (lowest id of equals)
+                           wherever a target is asked, -1 elsewhere; for accuracies */
 } net_losses;
 
 typedef struct net net;
