@@ -26,6 +26,7 @@ typedef struct arch_index {
     bool present;
     int32_t dim;                      /* di */
     int32_t block, topk, local, init; /* as in msa_shape; M3's files know no init: 0 */
+    bool value; /* ablation, trained but never written: a value and an output of its own */
 } arch_index;
 
 typedef struct arch_moe {

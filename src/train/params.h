@@ -27,4 +27,31 @@ typedef struct params {
     float *router_bias; /* [n_layers, n_experts]: moved by load balance, not by a gradient */
 } params;
 
+/* All weights, gradients and biases 0. MSA_E_ARG names the field of the arch that is out of range.
+ * Every tensor starts at a multiple of PARAMS_ALIGN floats; what lies between stays 0 in both
+ * arrays. The tensors of all experts of one kind (w1, w3, w2) lie one behind another. */
+#define PARAMS_ALIGN 16
+msa_status params_create(params **out, const arch *a, msa_error *err);
+void params_free(params *p); /* NULL is fine */
+
+/* NULL where there is no tensor of that name. */
+const param *params_find(const params *p, const char *name);
+
+/* Random weights: matrices normal with deviation `std`, those that write to the residual stream (o,
+ * down, w2) divided by sqrt(2 n_layers); norms 1, those of the heads of Q and K the gain asked for
+ * (attention over heads of d can't get sharper than gain^2 sqrt(d) at first); biases 0. A tensor's
+ * numbers depend on the seed and its name, nothing else. */
+typedef struct params_init {
+    uint64_t seed;
+    float std;        /* 0.02 is customary */
+    float qk_gain;    /* of the norms of Q and K, where the family has them; 1 is customary */
+    float index_gain; /* the same of the index branch */
+} params_init;
+void params_fill(params *p, const params_init *init);
+/* The same for the index branch alone, the rest left as it is: an index for a trained model. */
+void params_fill_index(params *p, const params_init *init);
+
+/* Freezes or frees the index branch and everything else. */
+void params_freeze(params *p, bool backbone, bool index);
+
 #endif
