@@ -1,0 +1,33 @@
+/* file_out.h: writing a file that is there whole or not at all.
+ *
+ * The bytes go to a temporary beside the target ("NAME.tmp-PID-0"), reach the disk, and take the
+ * target's name last, so that a full disk or a kill leaves what was there before. Several files
+ * that belong together are all finished before the first is published.
+ *
+ *     file_out_create -> file_out_write ... -> file_out_finish -> file_out_publish
+ *     file_out_free after any of them: an unpublished temporary is removed
+ *
+ * Writing never reports: the first failure sticks, and file_out_finish tells of it. */
+#ifndef MSA_BASE_FILE_OUT_H
+#define MSA_BASE_FILE_OUT_H
+
+#include "base/error.h"
+
+typedef struct file_out file_out;
+
+/* MSA_E_IO names the path and the system's reason. *out is NULL then. */
+msa_status file_out_create(file_out **out, const char *path, msa_error *err);
+void file_out_write(file_out *f, const void *data, size_t n_bytes);
+/* Zeros up to a multiple of `alignment` from the file's start. */
+void file_out_align(file_out *f, size_t alignment);
+uint64_t file_out_bytes(const file_out *f); /* written so far */
+/* Everything is on the disk, still under the temporary's name. */
+msa_status file_out_finish(file_out *f, msa_error *err);
+/* Takes the target's name, replacing a file that has it. Only after file_out_finish. */
+msa_status file_out_publish(file_out *f, msa_error *err);
+void file_out_free(file_out *f); /* NULL is fine */
+
+/* All of the above for bytes that are at hand. */
+msa_status file_out_save(const char *path, const void *data, size_t n_bytes, msa_error *err);
+
+#endif
