@@ -1,20 +1,37 @@
-/* mlp.h: the gate of a SwiGLU feed-forward layer: y = silu(gate) * up, silu(g) = g / (1 + e^-g).
- * The projections around it are gemm.h's.
+/* mlp.h: the gate of a feed-forward layer; the projections around it are gemm.h's or linear.h's.
  *
- * Relative error within 1e-6 of the reference where the result is a normal f32. NaN in, NaN out.
- * The same bits for any number of threads. */
+ *   SwiGLU      y = silu(gate) * up, silu(g) = g / (1 + e^-g)
+ *   SwiGLU-OAI  y = (u + 1) * g / (1 + e^-(alpha g)), g = min(gate, limit),
+ *               u = up clamped to -limit .. limit: MiniMax-M3, GPT-OSS
+ *
+ * Backward, given dy: the derivatives by gate and by up; where a clamp cut (gate > limit, |up| >
+ * limit) the derivative is zero, on the limit itself it passes, as PyTorch's clamp has it.
+ *
+ * Relative error within 1e-6 of the reference where the result is a normal f32; of a derivative
+ * within 2e-6 of the greatest of the products it is a sum of. NaN in, NaN out. The same bits for
+ * any number of threads. */
 #ifndef MSA_NN_MLP_H
 #define MSA_NN_MLP_H
 
 #include <stdint.h>
 
+typedef struct mlp_oai {
+    float alpha, limit; /* MiniMax-M3: 1.702, 7; limit > 0, alpha > 0 */
+} mlp_oai;
+
 /* y[i] for i < n; y may be gate or up. */
 void mlp_swiglu(const float *gate, const float *up, float *y, int64_t n, int n_threads);
+void mlp_swiglu_oai(const mlp_oai *oai, const float *gate, const float *up, float *y, int64_t n,
+                    int n_threads);
 
-/* The kernel of one instruction set. */
+/* The kernels of one instruction set. */
 typedef void mlp_swiglu_fn(const float *gate, const float *up, float *y, int64_t n);
+typedef void mlp_swiglu_oai_fn(const mlp_oai *oai, const float *gate, const float *up, float *y,
+                               int64_t n);
 
-/* The definition, in double, rounded to f32 at the end. */
+/* The definitions, in double, rounded to f32 at the end. */
 void mlp_swiglu_ref(const float *gate, const float *up, float *y, int64_t n);
+void mlp_swiglu_oai_ref(const mlp_oai *oai, const float *gate, const float *up, float *y,
+                        int64_t n);
 
 #endif
