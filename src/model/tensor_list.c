@@ -54,6 +54,10 @@ static const struct row {
                              "blk.%d.indexer.q_norm.weight", ONE, INDEX_HEAD, NORM},
     [TENSOR_INDEX_K_NORM] = {S "index_k_norm.weight", S "indexer.k_norm.weight",
                              "blk.%d.indexer.k_norm.weight", ONE, INDEX_HEAD, NORM},
+    [TENSOR_INDEX_V] = {S "index_v_proj.weight", NULL, "blk.%d.indexer.v_proj.weight", INDEX_HEAD,
+                        EMBD, MATRIX},
+    [TENSOR_INDEX_O] = {S "index_o_proj.weight", NULL, "blk.%d.indexer.o_proj.weight", EMBD,
+                        INDEX_WIDTH, MATRIX},
     [TENSOR_FFN_NORM] = {L "post_attention_layernorm.weight", NULL, "blk.%d.ffn_norm.weight", ONE,
                          EMBD, NORM},
     [TENSOR_GATE] = {L "mlp.gate_proj.weight", NULL, "blk.%d.ffn_gate.weight", FF, EMBD, MATRIX},
@@ -91,7 +95,7 @@ bool tensor_is_vector(tensor_role role) {
     return ROWS[role].nature != MATRIX;
 }
 bool tensor_is_index(tensor_role role) {
-    return role >= TENSOR_INDEX_Q && role <= TENSOR_INDEX_K_NORM;
+    return role >= TENSOR_INDEX_Q && role <= TENSOR_INDEX_O;
 }
 bool tensor_is_expert(tensor_role role) {
     return role >= TENSOR_EXPERT_GATE && role <= TENSOR_EXPERT_DOWN;
@@ -117,6 +121,8 @@ static bool layer_has(const arch *a, int32_t layer, tensor_role role) {
     case TENSOR_INDEX_K: return tensor_layer_has_index(a, layer);
     case TENSOR_INDEX_Q_NORM:
     case TENSOR_INDEX_K_NORM: return a->qk_norm && tensor_layer_has_index(a, layer);
+    case TENSOR_INDEX_V:
+    case TENSOR_INDEX_O: return a->index.value && tensor_layer_has_index(a, layer);
     case TENSOR_GATE:
     case TENSOR_UP:
     case TENSOR_DOWN: return !experts;

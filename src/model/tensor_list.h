@@ -44,6 +44,8 @@ typedef enum tensor_role {
     TENSOR_INDEX_K,
     TENSOR_INDEX_Q_NORM,
     TENSOR_INDEX_K_NORM,
+    TENSOR_INDEX_V, /* with arch_index.value alone: an ablation that no other program knows */
+    TENSOR_INDEX_O,
     TENSOR_FFN_NORM,
     TENSOR_GATE,
     TENSOR_UP,
