@@ -7,15 +7,17 @@
 #ifndef MSA_TRAIN_PARAMS_H
 #define MSA_TRAIN_PARAMS_H
 
-#include "model/arch.h"
+#include "model/tensor_list.h"
 
 typedef struct param {
-    char name[96];
-    int64_t n_out, n_in; /* a vector is [1, n] */
-    int64_t at;          /* of its first element, in both arrays */
-    bool decay;          /* weight decay applies: matrices, not norms and biases */
-    bool index;          /* belongs to the index branch: its own learning rate, moved by KL only */
-    bool frozen;         /* no gradient is computed or applied */
+    char name[TENSOR_NAME];
+    tensor_role role;
+    int32_t layer, expert; /* -1: none */
+    int64_t n_out, n_in;   /* a vector is [1, n] */
+    int64_t at;            /* of its first element, in both arrays */
+    bool decay;            /* weight decay applies: matrices, not norms and biases */
+    bool index;  /* belongs to the index branch: its own learning rate, moved by KL only */
+    bool frozen; /* no gradient is computed or applied */
 } param;
 
 typedef struct params {
@@ -29,13 +31,14 @@ typedef struct params {
 
 /* All weights, gradients and biases 0. MSA_E_ARG names the field of the arch that is out of range.
  * Every tensor starts at a multiple of PARAMS_ALIGN floats; what lies between stays 0 in both
- * arrays. The tensors of all experts of one kind (w1, w3, w2) lie one behind another. */
+ * arrays. The list is that of tensor_list.h without the biases of the routers. */
 #define PARAMS_ALIGN 16
 msa_status params_create(params **out, const arch *a, msa_error *err);
 void params_free(params *p); /* NULL is fine */
 
-/* NULL where there is no tensor of that name. */
+/* NULL where there is no such tensor. */
 const param *params_find(const params *p, const char *name);
+const param *params_of(const params *p, tensor_role role, int32_t layer, int32_t expert);
 
 /* Random weights: matrices normal with deviation `std`, those that write to the residual stream (o,
  * down, w2) divided by sqrt(2 n_layers); norms 1, those of the heads of Q and K the gain asked for
