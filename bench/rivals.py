@@ -12,7 +12,12 @@ MODEL = ROOT / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def use_packages(name, *requirements):
-    """Goes on in build/rivals/NAME, a virtual environment with these packages, made if missing."""
+    """Goes on in build/rivals/NAME, a virtual environment with these packages, made if missing.
+
+    Asked for help, the script prints its own page and installs nothing."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(sys.modules["__main__"].__doc__)
+        sys.exit()
     home = FOLDER / name
     if Path(sys.prefix) == home:
         return

@@ -161,12 +161,8 @@ static void the_model_table_has_llama_benchs_tests(void **state) {
     static const char *const TESTS[] = {"pp8",       "pp8",       "tg2",       "tg2",
                                         "pp8 @ d80", "pp8 @ d80", "tg2 @ d80", "tg2 @ d80"};
     (void)state;
-    if (access(test_path("models/SmolLM2-135M-Instruct.Q4_1.gguf"), R_OK) != 0) {
-        print_message("SKIPPED: models/SmolLM2-135M-Instruct.Q4_1.gguf is not there; "
-                      "tools/setup.sh fetches it\n");
-        skip();
-    }
-#define MODEL "msa bench model -m models/SmolLM2-135M-Instruct.Q4_1.gguf "
+    test_need_model();
+#define MODEL "msa bench model -m " TEST_MODEL " "
     json_t *document = run_json(MODEL "-p 8 -n 2 -d 0,80 -r 2 -ub 32 -o json");
     size_t i;
     json_t *row;

@@ -8,7 +8,7 @@
 #include "support/program.h"
 #include "support/support.h"
 
-#define MODEL "-m models/SmolLM2-135M-Instruct.Q4_1.gguf"
+#define MODEL "-m " TEST_MODEL
 
 static workplace place;
 
@@ -22,14 +22,6 @@ static int close_place(void **state) {
     (void)state;
     workplace_close(&place);
     return 0;
-}
-
-/* The model is fetched by the set-up; without it the tests that need it say so and pass over. */
-static void need_model(void) {
-    if (access(test_path("models/SmolLM2-135M-Instruct.Q4_1.gguf"), R_OK) == 0) return;
-    print_message("SKIPPED: models/SmolLM2-135M-Instruct.Q4_1.gguf is not there; tools/setup.sh "
-                  "fetches it\n");
-    skip();
 }
 
 typedef struct bad_call {
@@ -238,7 +230,7 @@ static void a_damaged_model_is_refused(void **state) {
          "lxama"},
     };
     (void)state;
-    need_model();
+    test_need_model();
     check_bad_calls(CALLS, sizeof CALLS / sizeof *CALLS);
 }
 
@@ -254,7 +246,7 @@ static void a_contradiction_with_the_model_names_the_flags(void **state) {
         {"msa eval ppl " MODEL " -f LICENSE -c 1", 2, "-c"},
     };
     (void)state;
-    need_model();
+    test_need_model();
     check_bad_calls(CALLS, sizeof CALLS / sizeof *CALLS);
 }
 
@@ -264,7 +256,7 @@ static void a_text_longer_than_the_context_says_how_much_fits(void **state) {
         {"msa map " MODEL " -f LICENSE -c 100", 1, "the context holds 100"},
     };
     (void)state;
-    need_model();
+    test_need_model();
     check_bad_calls(CALLS, sizeof CALLS / sizeof *CALLS);
 }
 
@@ -277,13 +269,13 @@ static void an_empty_or_broken_prompt_is_refused(void **state) {
         {"printf 'a\\377' | msa run " MODEL, 1, "0xff"},
     };
     (void)state;
-    need_model();
+    test_need_model();
     check_bad_calls(CALLS, sizeof CALLS / sizeof *CALLS);
 }
 
 static void reading_only_prints_no_token(void **state) {
     (void)state;
-    need_model();
+    test_need_model();
     outcome o = workplace_run(&place, "msa run " MODEL " -p hi -n 0");
     assert_int_equal(o.code, 0);
     assert_string_equal(o.out, "");
@@ -304,7 +296,7 @@ static json_t *run_json(const char *line) {
 
 static void an_answer_is_the_same_streamed_and_as_json(void **state) {
     (void)state;
-    need_model();
+    test_need_model();
     outcome o = workplace_run(&place, "msa run " MODEL " -p 'Name a colour.' -n 12 -s 7");
     json_t *document =
         run_json("echo 'unused' | msa run " MODEL " -p 'Name a colour.' -n 12 -s 7 --json");
@@ -323,7 +315,7 @@ static void an_answer_is_the_same_streamed_and_as_json(void **state) {
 
 static void the_prompt_may_come_from_standard_input(void **state) {
     (void)state;
-    need_model();
+    test_need_model();
     outcome a = workplace_run(&place, "printf 'Name a colour.' | msa run " MODEL " -n 8 --temp 0");
     outcome b = workplace_run(&place, "msa run " MODEL " -n 8 --temp 0 -p 'Name a colour.'");
     outcome c =
@@ -337,7 +329,7 @@ static void the_prompt_may_come_from_standard_input(void **state) {
 
 static void a_terminal_gets_a_chat_that_remembers(void **state) {
     (void)state;
-    need_model();
+    test_need_model();
     outcome o = workplace_run(&place, "{ sleep 1; echo 'My name is Anna.'; sleep 1; echo 'Again.'; "
                                       "echo /clear; echo /exit; } | script -qec 'msa run " MODEL
                                       " -n 4 --temp 0' chat");
@@ -353,7 +345,7 @@ static void a_terminal_gets_a_chat_that_remembers(void **state) {
 
 static void the_progress_bar_is_for_terminals(void **state) {
     (void)state;
-    need_model();
+    test_need_model();
     outcome o = workplace_run(&place, "cat LICENSE LICENSE > two; TERM=xterm script -qec "
                                       "'msa run " MODEL " -f two --raw -n 0' bar");
     assert_int_equal(o.code, 0);
@@ -367,7 +359,7 @@ static void the_progress_bar_is_for_terminals(void **state) {
 
 static void a_full_context_ends_the_answer_and_says_so(void **state) {
     (void)state;
-    need_model();
+    test_need_model();
     json_t *document =
         run_json("msa run " MODEL " --raw -p 'One two three' -c 16 --temp 0 --json 2>note");
     assert_string_equal(json_string_value(json_object_get(document, "stop")), "context");
@@ -390,14 +382,14 @@ static void a_full_disk_stops_every_command(void **state) {
         {"(ulimit -f 4; trap '' XFSZ; msa map " MODEL " -f LICENSE -o small.png)", 1, "small.png"},
     };
     (void)state;
-    need_model();
+    test_need_model();
     check_bad_calls(CALLS, sizeof CALLS / sizeof *CALLS);
     assert_int_equal(workplace_count(&place, "small"), 0); /* nothing half written is left */
 }
 
 static void a_map_is_written_as_png_and_svg(void **state) {
     (void)state;
-    need_model();
+    test_need_model();
     assert_exit(&place, "echo old > m.png; msa map " MODEL " -f LICENSE --layer 3 -o m.png", 0, "");
     assert_exit(&place, "head -c 8 m.png | od -c | grep -q 'P   N   G'", 0, NULL);
     assert_exit(&place, "head -c 200 m.svg | grep -q '<svg'", 0, NULL);
@@ -409,7 +401,7 @@ static void a_map_is_written_as_png_and_svg(void **state) {
 
 static void perplexity_stands_side_by_side(void **state) {
     (void)state;
-    need_model();
+    test_need_model();
     json_t *document = run_json("msa eval ppl " MODEL " -f LICENSE -c 128 --ranges 2 --block 16 "
                                 "--topk 3 --json");
     json_t *rows = json_object_get(document, "rows");
@@ -435,7 +427,7 @@ static void perplexity_stands_side_by_side(void **state) {
 
 static void tokens_join_to_the_text(void **state) {
     (void)state;
-    need_model();
+    test_need_model();
     json_t *document = run_json("msa tokenize " MODEL " -p 'a \xc3\xa9t\xc3\xa9, 12!' --json");
     char joined[64] = "";
     size_t at;
@@ -448,7 +440,7 @@ static void tokens_join_to_the_text(void **state) {
 
 static void an_interrupt_ends_the_work_cleanly(void **state) {
     (void)state;
-    need_model();
+    test_need_model();
     /* A text of minutes; the signal comes after a second. */
     assert_exit(&place,
                 "for i in 1 2 3 4 5 6 7 8 9; do cat LICENSE LICENSE LICENSE; done > l; "
@@ -483,7 +475,7 @@ static void run_examples(const char *help) {
 static void the_examples_of_every_help_page_work(void **state) {
     char line[64];
     (void)state;
-    need_model();
+    test_need_model();
 #if defined(__SANITIZE_ADDRESS__)
     print_message(
         "SKIPPED under the sanitizers: the examples only repeat the tests above at length\n");

@@ -441,15 +441,11 @@ static void refusing_took_little_memory(void **state) {
 
 static void the_demo_model_opens(void **state) {
     (void)state;
-    const char *path = test_path("models/SmolLM2-135M-Instruct.Q4_1.gguf");
-    if (access(path, R_OK) != 0) {
-        fprintf(stderr, "SKIPPED: no model at %s; `make model` fetches it\n", path);
-        skip();
-    }
+    test_need_model();
     gguf_file *file;
     msa_error err;
     gguf_array tokens;
-    assert_ok(gguf_open(&file, path, &err), &err);
+    assert_ok(gguf_open(&file, test_path(TEST_MODEL), &err), &err);
     assert_int_equal(gguf_tensor_count(file), 272);
     assert_int_equal(gguf_value_count(file), 33);
     assert_ok(gguf_get_array(file, "tokenizer.ggml.tokens", GGUF_STRING, &tokens, &err), &err);

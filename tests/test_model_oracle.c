@@ -15,7 +15,7 @@ static msa_model *model; /* NULL: not there, and said so */
 
 static int load_model(void **state) {
     (void)state;
-    const char *path = test_path("models/SmolLM2-135M-Instruct.Q4_1.gguf");
+    const char *path = test_path(TEST_MODEL);
     msa_error err;
     if (access(path, R_OK)) {
         printf("SKIPPED: %s is missing; run tools/setup.sh model\n", path);

@@ -364,6 +364,7 @@ static void the_context_limit_is_an_error_before_anything_is_done(void **state) 
     msa_session_params p = small_params(&f, MSA_ATTN_MSA);
     msa_error err;
     p.n_ctx = 200;
+    p.kv_pages = 13; /* the blocks of the context, none for a fork */
     msa_session *s = open_session(&f, &p), *fork;
     assert_fails(msa_session_feed(s, f.ids, 201, NULL, NULL, &err), MSA_E_FULL, &err, "201");
     feed(s, f.ids, 150);

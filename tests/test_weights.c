@@ -385,15 +385,11 @@ static void files_written_by_the_gguf_package_load(void **state) {
 
 static void the_demo_model_loads(void **state) {
     (void)state;
-    const char *path = test_path("models/SmolLM2-135M-Instruct.Q4_1.gguf");
-    if (access(path, R_OK) != 0) {
-        fprintf(stderr, "SKIPPED: no model at %s\n", path);
-        skip();
-    }
+    test_need_model();
     gguf_file *file;
     weights *w;
     msa_error err;
-    assert_ok(gguf_open(&file, path, &err), &err);
+    assert_ok(gguf_open(&file, test_path(TEST_MODEL), &err), &err);
     assert_ok(weights_load(&w, file, &err), &err);
     assert_int_equal(w->n_layers, 30);
     assert_int_equal(w->n_q_heads, 9);

@@ -185,7 +185,8 @@ MSA_API msa_status msa_proxy_query(const msa_shape *shape, int64_t n, const floa
 
 typedef struct msa_attn_args {
     const float *q;                 /* [total_q, Hq, d] */
-    msa_lane k, v;                  /* Hkv heads of d; v in MSA_TOKENS layout */
+    msa_lane k, v;                  /* Hkv heads of d; v in MSA_TOKENS layout, and not looked at
+                                       where out and lse are both NULL */
     float scale;                    /* 0 stands for 1/sqrt(d); otherwise finite and > 0 */
     const msa_selection *selection; /* sparse and decode; NULL in dense */
     float *out;                     /* [total_q, Hq, d]; dense: NULL to leave it out */

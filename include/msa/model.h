@@ -118,7 +118,8 @@ typedef struct msa_session_params {
     msa_dtype kv_dtype;       /* of keys and values */
     int32_t n_threads;        /* 0: as many as OpenMP gives */
     int32_t chunk;            /* tokens per prefill step; 0: chosen */
-    int64_t kv_pages;         /* capacity for this session and its forks; 0: n_ctx / block + 1 */
+    int64_t kv_pages;         /* capacity for this session and its forks; 0: the blocks of
+                                 n_ctx and one more */
 } msa_session_params;
 
 /* What makes sense for the model at hand: MSA with block 64, top-k 8, init 1, local 2 for models

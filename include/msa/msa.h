@@ -1,14 +1,16 @@
 /* msa.h: start here. What every part of libmsa shares: status codes, errors, number formats, the
  * CPU in use.
  *
- * libmsa runs MiniMax Sparse Attention (MSA, arXiv 2606.13392) on ordinary CPUs. The book in four
- * chapters: msa.h    this page attn.h   the operators on plain arrays: score, select, sparse,
- * decode, dense, merge kv.h     the paged cache of keys, values and index keys model.h  a model
- * file, its tokenizer, a session that feeds tokens and gives logits, sampling
+ * libmsa runs MiniMax Sparse Attention (MSA, arXiv 2606.13392) on ordinary CPUs. The chapters:
+ *   - msa.h: this page
+ *   - attn.h: the operators on plain arrays: score, select, sparse, decode, dense, merge
+ *   - grad.h: their gradients, and the loss that trains an index branch
+ *   - kv.h: the paged cache of keys, values and index keys
+ *   - model.h: a model file, its tokenizer, a session that feeds tokens and gives logits, sampling
+ *   - train.h: training a model from text
  *
  * Caveats first:
- *   - Nothing here is silent. A call either does what it says or returns a code and says why in
- * words.
+ *   - Nothing here is silent. A call does what it says or returns a code and says why in words.
  *   - The library never prints, exits, aborts, or reads the environment.
  *   - Handles are opaque and owned by whoever created them; two threads may use two handles at
  * once, one handle belongs to one thread at a time. Data you pass in stays yours and is not kept

@@ -406,7 +406,8 @@ msa_status attend_run_begin(attend_run *run, const msa_plan *plan, const msa_att
     if (plan->total_q && !args->q) return error_set(err, MSA_E_ARG, "q is NULL");
     msa_status status;
     if ((status = plan_check_lane(plan, &args->k, "k", s->n_kv_heads, s->head_dim, true, err)) ||
-        (status = plan_check_lane(plan, &args->v, "v", s->n_kv_heads, s->head_dim, false, err)))
+        ((args->out || args->lse) && /* the proxy pass reads no values */
+         (status = plan_check_lane(plan, &args->v, "v", s->n_kv_heads, s->head_dim, false, err))))
         return status;
     if (!(args->scale >= 0) || !isfinite(args->scale))
         return error_set(err, MSA_E_ARG,

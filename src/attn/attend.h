@@ -53,7 +53,8 @@ void attend_take_block(attend_worker *w, int64_t block, int64_t next, const int3
 void attend_tile_finish(const attend_worker *w, int32_t query, float *out, int64_t out_stride,
                         float *lse);
 
-/* Fills items for all requests: tiles of queries, heads, splits; heavy ones first. */
+/* Fills items for all requests: tiles of queries from the last, which see most keys, to the first;
+ * heads; splits. */
 msa_status attend_plan_items(msa_plan *plan, msa_error *err);
 /* Runs all items with `take`, then merges the pieces of requests that were cut. */
 typedef void attend_take_fn(attend_worker *w, const plan_item *item);

@@ -6,9 +6,7 @@
 static int32_t splits_of(const msa_shape *shape, const plan_request *r, int32_t asked) {
     int64_t n_blocks = (r->kv_len + shape->block - 1) / shape->block;
     int64_t most = n_blocks < shape->topk ? n_blocks : shape->topk;
-    int64_t n = asked ? asked : most * shape->block / DECODE_SPLIT_KEYS;
-    if (n > most) n = most;
-    return n < 1 ? 1 : (int32_t)n;
+    return plan_clamp_splits(asked ? asked : most * shape->block / DECODE_SPLIT_KEYS, most);
 }
 
 msa_status msa_decode_plan(msa_plan **plan, const msa_shape *shape, const msa_batch *batch,

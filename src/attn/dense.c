@@ -12,8 +12,7 @@ static int32_t splits_of(const msa_plan *plan, const plan_request *r, int32_t as
     int64_t n = asked;
     if (!n) n = r->q_len > 16 ? 1 : n_blocks / DENSE_SPLIT_BLOCKS;
     if (!asked && n > DENSE_MOST_SPLITS) n = DENSE_MOST_SPLITS;
-    if (n > n_blocks) n = n_blocks;
-    return n < 1 ? 1 : (int32_t)n;
+    return plan_clamp_splits(n, n_blocks);
 }
 
 msa_status msa_dense_plan(msa_plan **plan, const msa_shape *shape, const msa_batch *batch,

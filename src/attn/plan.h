@@ -81,6 +81,12 @@ static inline void *plan_shared_space(const msa_plan *plan) {
     return plan->workspace + (size_t)plan->n_threads * plan->thread_bytes;
 }
 
+/* A request can't be cut into more pieces than it has blocks, nor into none. */
+static inline int32_t plan_clamp_splits(int64_t wanted, int64_t most) {
+    if (wanted > most) wanted = most;
+    return wanted < 1 ? 1 : (int32_t)wanted;
+}
+
 /* MSA_E_ARG unless plan is one of `op` and ready. */
 msa_status plan_check(const msa_plan *plan, plan_op op, msa_error *err);
 /* Checks a lane of n_heads heads of dim against the plan: pointer, format, layout, strides. */

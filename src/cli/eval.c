@@ -12,9 +12,8 @@
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/progress.h"
-#include "cli/settings.h"
+#include "cli/reading.h"
 #include "cli/table.h"
-#include "cli/text.h"
 
 typedef struct eval_args {
     model_args model;
@@ -258,8 +257,6 @@ msa_status command_eval_ppl(int argc, char **argv, msa_error *err) {
     eval_args args = {.attention = settings_unset(), .n_ranges = 8, .n_chunks = INT32_MAX};
     msa_model *model = NULL;
     msa_tokens tokens = {0};
-    char *text = NULL;
-    size_t n_bytes = 0;
     bool done;
     option_group groups[] = {
         model_group(&args.model),
@@ -268,12 +265,7 @@ msa_status command_eval_ppl(int argc, char **argv, msa_error *err) {
     };
     msa_status status = options_parse(&PAGE, groups, 3, argc, argv, &done, err);
     if (status != MSA_OK || done) return status;
-    if (!args.file) return fail(err, MSA_E_ARG, "-f/--file is missing: expected -f FILE, a text");
-    status = text_read("-f", args.file, &text, &n_bytes, err);
-    if (status == MSA_OK) status = model_open(&args.model, &model, err);
-    if (status == MSA_OK)
-        status = msa_tokenize(model, text, n_bytes, MSA_ADD_SPECIAL, &tokens, err);
-    free(text);
+    status = reading_open(&args.model, args.file, &model, &tokens, err);
     if (status == MSA_OK) status = evaluate(&args, model, &tokens, err);
     msa_tokens_free(&tokens);
     msa_model_free(model);

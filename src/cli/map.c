@@ -10,7 +10,7 @@
 #include "cli/map_draw.h"
 #include "cli/output.h"
 #include "cli/progress.h"
-#include "cli/settings.h"
+#include "cli/reading.h"
 #include "cli/text.h"
 
 typedef struct map_args {
@@ -280,8 +280,6 @@ msa_status command_map(int argc, char **argv, msa_error *err) {
                      .format = FORMAT_BOTH};
     msa_model *model = NULL;
     msa_tokens tokens = {0};
-    char *text = NULL;
-    size_t n_bytes = 0;
     bool done;
     option_group groups[] = {
         model_group(&args.model),
@@ -290,14 +288,9 @@ msa_status command_map(int argc, char **argv, msa_error *err) {
     };
     msa_status status = options_parse(&PAGE, groups, 3, argc, argv, &done, err);
     if (status != MSA_OK || done) return status;
-    if (!args.file) return fail(err, MSA_E_ARG, "-f/--file is missing: expected -f FILE, a text");
     status = map_can_draw(err);
     if (status == MSA_OK) status = check_outputs(&args, err);
-    if (status == MSA_OK) status = text_read("-f", args.file, &text, &n_bytes, err);
-    if (status == MSA_OK) status = model_open(&args.model, &model, err);
-    if (status == MSA_OK)
-        status = msa_tokenize(model, text, n_bytes, MSA_ADD_SPECIAL, &tokens, err);
-    free(text);
+    if (status == MSA_OK) status = reading_open(&args.model, args.file, &model, &tokens, err);
     if (status == MSA_OK) status = map_text(&args, model, &tokens, err);
     msa_tokens_free(&tokens);
     msa_model_free(model);

@@ -7,9 +7,9 @@
 #include "cli/answer.h"
 #include "cli/chat.h"
 #include "cli/commands.h"
+#include "cli/reading.h"
 #include "cli/report.h"
 #include "cli/sampling.h"
-#include "cli/settings.h"
 #include "cli/table.h"
 #include "cli/text.h"
 
@@ -146,6 +146,7 @@ static msa_status answer_once(const run_args *args, const msa_sampler_params *sa
     s->silent = args->json;
     msa_status status = tokenize_prompt(args, s->model, &prompt, err);
     if (status == MSA_OK) {
+        reading_warn_replaced(&prompt);
         settings_announce(msa_session_get_params(s->session), s->model);
         sampling_announce(sampling);
         status = speaker_listen(s, &prompt, err);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 rng rng_seed(uint64_t seed) {
     return (rng){seed * 0x9e3779b97f4a7c15u + 1};
@@ -71,6 +72,12 @@ const char *test_path(const char *relative) {
     const char *root = getenv("MSA_TEST_ROOT");
     snprintf(path, sizeof paths[0], "%s/%s", root ? root : ".", relative);
     return path;
+}
+
+void test_need_model(void) {
+    if (access(test_path(TEST_MODEL), R_OK) == 0) return;
+    print_message("SKIPPED: " TEST_MODEL " is not there; tools/setup.sh model fetches it\n");
+    skip();
 }
 
 char *read_test_file(const char *relative, size_t *n_bytes) {

@@ -43,6 +43,11 @@ void assert_fails(msa_status status, msa_status expected, const msa_error *err, 
 /* True where MSA_TEST_BRIEF asks for fewer cases of each kind: emulators are forty times slower. */
 bool test_brief(void);
 
+/* The model that the tests of the whole read, under the repository's root; the set-up fetches it.
+ * Without it test_need_model says so and passes over the test. */
+#define TEST_MODEL "models/SmolLM2-135M-Instruct.Q4_1.gguf"
+void test_need_model(void);
+
 /* Path of a file under the repository's root; static storage, valid until the fourth call from now.
  */
 const char *test_path(const char *relative);
