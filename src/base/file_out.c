@@ -140,6 +140,30 @@ void file_out_free(file_out *f) {
     mem_free(f);
 }
 
+msa_status file_out_set_add(file_out_set *set, file_out **out, const char *path, msa_error *err) {
+    *out = NULL;
+    void *files = set->files;
+    bool grown = mem_grow(&files, &set->capacity, set->n + 1, sizeof *set->files);
+    set->files = files;
+    if (!grown) return error_set(err, MSA_E_NOMEM, "no memory to write '%s'", path);
+    msa_status status = file_out_create(out, path, err);
+    if (status == MSA_OK) set->files[set->n++] = *out;
+    return status;
+}
+
+msa_status file_out_set_publish(file_out_set *set, msa_error *err) {
+    msa_status status = MSA_OK;
+    for (size_t i = 0; i < set->n && status == MSA_OK; i++)
+        status = file_out_publish(set->files[i], err);
+    return status;
+}
+
+void file_out_set_free(file_out_set *set) {
+    for (size_t i = 0; i < set->n; i++) file_out_free(set->files[i]);
+    mem_free(set->files);
+    *set = (file_out_set){0};
+}
+
 msa_status file_out_save(const char *path, const void *data, size_t n_bytes, msa_error *err) {
     file_out *f;
     msa_status status = file_out_create(&f, path, err);

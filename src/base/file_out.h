@@ -27,7 +27,20 @@ msa_status file_out_finish(file_out *f, msa_error *err);
 msa_status file_out_publish(file_out *f, msa_error *err);
 void file_out_free(file_out *f); /* NULL is fine */
 
-/* All of the above for bytes that are at hand. */
+/* Files that appear together. Start from {0}. */
+typedef struct file_out_set {
+    file_out **files;
+    size_t n, capacity;
+} file_out_set;
+
+/* A new file of the set, which owns it. */
+msa_status file_out_set_add(file_out_set *set, file_out **out, const char *path, msa_error *err);
+/* Publishes all, in the order they were added; each must be finished. */
+msa_status file_out_set_publish(file_out_set *set, msa_error *err);
+/* Removes what is unpublished. */
+void file_out_set_free(file_out_set *set);
+
+/* A file for bytes that are at hand, published. */
 msa_status file_out_save(const char *path, const void *data, size_t n_bytes, msa_error *err);
 
 #endif

@@ -1,0 +1,14 @@
+/* folder.h: a folder for a test's files, made before the test and removed with all it holds after. */
+#ifndef MSA_TESTS_FOLDER_H
+#define MSA_TESTS_FOLDER_H
+
+/* For cmocka's setup and teardown: *state is the path. */
+int folder_create(void **state);
+int folder_remove(void **state);
+
+/* Path of a file in it; static storage, valid until the fourth call from now. */
+const char *folder_path(const char *folder, const char *file);
+/* How many files are in it. */
+int folder_entries(const char *folder);
+
+#endif
