@@ -1,4 +1,5 @@
-/* test_tokenizer.c: tokens of a small vocabulary by hand, any bytes there and back, vocabularies that lie, and memory that runs out. */
+/* test_tokenizer.c: tokens of a small vocabulary by hand, any bytes there and back, vocabularies
+ * that lie, and memory that runs out. */
 #include "support/support.h"
 
 #include <stdio.h>
