@@ -2,6 +2,8 @@
 #ifndef MSA_TRAIN_NET_H
 #define MSA_TRAIN_NET_H
 
+#include <stddef.h>
+
 #include "train/batch.h"
 #include "train/params.h"
 
@@ -12,7 +14,16 @@ typedef enum net_selection {
     NET_SELECT_RANDOM       /* forced blocks and random others, by seed, layer and position */
 } net_selection;
 
-/* What a phase of a recipe does, and the switches of the ablations. */
+/* What a phase of a recipe does, and the switches of the ablations. Layers without an index are
+ * dense in every mode. The loss is
+ *
+ *     lm * LM + lambda * mean over the layers with an index of KL,
+ *     LM = mean over the targets,  KL = mean over the query rows taken and the groups.
+ *
+ * LM never moves the index branch and KL moves nothing else, but for three ablations: without
+ * `detach` KL reaches what the index branch reads; with index_value or lm_index LM trains the index
+ * branch (lm_index: its scores join the logits of the main branch, q.k / sqrt(d) + qi.ki /
+ * sqrt(di), over what was selected). */
 typedef struct net_mode {
     bool sparse; /* main branch of the layers with an index: selected blocks, else dense */
     bool lm;     /* the language-model loss; off with a frozen backbone */
@@ -35,19 +46,40 @@ typedef struct net_losses {
     double *kl_layer;   /* [n_layers * n_kv_heads], caller's, or NULL */
     int32_t *predicted; /* [n_tokens], caller's, or NULL: the likeliest token (lowest id of equals)
                            wherever a target is asked, -1 elsewhere; for accuracies */
+    float *nll;         /* [n_tokens], caller's, or NULL: loss of each target, 0 elsewhere */
 } net_losses;
 
 typedef struct net net;
 
-/* max_tokens: of a micro-batch. Everything that a step needs is allocated here. */
+/* max_tokens: of a micro-batch. Everything that a step needs is allocated here, but for the plans,
+ * which grow with what they meet, and what lm_index adds, at its first use. With `checkpoint` layers
+ * keep their inputs alone and run forward again in the backward pass: the same bits, a third more
+ * work, and far less memory; right too for a network that only evaluates. p must outlive the
+ * network; its weights and what is frozen may change between steps. MSA_E_ARG, MSA_E_UNSUPPORTED:
+ * shapes that the operators of attention refuse. */
 msa_status net_create(net **out, params *p, int64_t max_tokens, bool checkpoint, int n_threads,
                       msa_error *err);
-void net_free(net *n);
-/* Adds scale * gradient of the loss to p->g, fills *losses. */
+void net_free(net *n); /* NULL is fine */
+/* Bytes it holds, plans left out. */
+size_t net_bytes(const net *n);
+
+/* Adds scale * gradient of the loss to p->g, fills *losses (never NULL). A mode or batch that makes
+ * no sense is refused before anything is touched: mode.checkpoint without the network's, index_value
+ * without tensors for it, lm_index with a KL, ... A loss that is no number is no error here; the
+ * gradients are worthless then. */
 msa_status net_step(net *n, const train_batch *batch, const net_mode *mode, float scale,
                     net_losses *losses, msa_error *err);
 /* Losses alone: nothing is added to the gradients. */
 msa_status net_evaluate(net *n, const train_batch *batch, const net_mode *mode, net_losses *losses,
                         msa_error *err);
+
+/* Tokens that net_step has sent to each expert: [n_layers, n_experts], the network's; set it to 0
+ * where a count begins. */
+int64_t *net_load(net *n);
+
+/* Floating point operations (a multiply and an add are two) of net_step on this batch: forward once,
+ * backward twice that for products with weights, 2.5 times for attention; docs/training.md has the
+ * formula. What checkpointing repeats is not counted. */
+double net_flops(const net *n, const train_batch *batch, const net_mode *mode);
 
 #endif
