@@ -1,4 +1,4 @@
-/* folder.h: a folder for a test's files, made before the test and removed with all it holds after. */
+/* folder.h: a folder for a test's files, made before it and removed with all it holds after. */
 #ifndef MSA_TESTS_FOLDER_H
 #define MSA_TESTS_FOLDER_H
 
