@@ -1,6 +1,5 @@
 /* test_config_json.c: config.json in all spellings, and each way it can lack, misplace or
  * contradict what a model needs. */
- * what a model needs. */
 #include "support/support.h"
 
 #include <stdio.h>
