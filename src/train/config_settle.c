@@ -1,0 +1,238 @@
+/* config_settle.c: what follows from the keys, and what contradicts between them, see config.h. */
+#include "train/config.h"
+
+static msa_status settle_heads(train_config *c, msa_error *err) {
+    if (c->model.kv_heads == 0) c->model.kv_heads = c->model.heads > 1 ? c->model.heads / 2 : 1;
+    if (c->model.heads % c->model.kv_heads != 0)
+        return error_set(err, MSA_E_ARG,
+                         "model.heads is %lld and model.kv_heads %lld; expected a multiple of it: "
+                         "every group has as many query heads",
+                         (long long)c->model.heads, (long long)c->model.kv_heads);
+    if (c->model.head_dim == 0) c->model.head_dim = c->model.width / c->model.heads;
+    if (c->model.head_dim % 8 != 0 || c->model.head_dim < 8 || c->model.head_dim > 256)
+        return error_set(err, MSA_E_ARG,
+                         "model.head_dim is %lld (0 stands for width / heads); expected a multiple "
+                         "of 8 from 8 to 256",
+                         (long long)c->model.head_dim);
+    bool partial = c->model.family == ARCH_MINIMAX_M3;
+    if (c->model.rot == 0) c->model.rot = partial ? c->model.head_dim / 2 : c->model.head_dim;
+    if (c->model.rot % 2 != 0 || c->model.rot > c->model.head_dim)
+        return error_set(err, MSA_E_ARG,
+                         "model.rot is %lld; expected an even number of at most model.head_dim, "
+                         "%lld",
+                         (long long)c->model.rot, (long long)c->model.head_dim);
+    if (!partial && c->model.rot != c->model.head_dim)
+        return error_set(err, MSA_E_ARG,
+                         "model.rot is %lld; this family turns whole heads: expected %lld, or 0",
+                         (long long)c->model.rot, (long long)c->model.head_dim);
+    return MSA_OK;
+}
+
+static msa_status settle_index(train_config *c, msa_error *err) {
+    if (c->recipe.kind == RECIPE_FULL) {
+        c->model.index.on = false;
+        return MSA_OK;
+    }
+    if (!c->model.index.on)
+        return error_set(err, MSA_E_ARG,
+                         "model.index.on is false; this recipe trains an index branch: set it "
+                         "true, or recipe.kind to full");
+    if (c->model.dense_layers >= c->model.layers)
+        return error_set(err, MSA_E_ARG,
+                         "model.dense_layers is %lld of %lld layers; expected less: no layer is "
+                         "left for the index branch",
+                         (long long)c->model.dense_layers, (long long)c->model.layers);
+    if (c->model.index.dim == 0) c->model.index.dim = c->model.head_dim;
+    if (c->model.index.dim % 8 != 0 || c->model.index.dim < c->model.rot)
+        return error_set(err, MSA_E_ARG,
+                         "model.index.dim is %lld; expected a multiple of 8 of at least "
+                         "model.rot, %lld: the index is rotated as Q and K are",
+                         (long long)c->model.index.dim, (long long)c->model.rot);
+    if ((c->model.index.block & (c->model.index.block - 1)) != 0)
+        return error_set(err, MSA_E_ARG,
+                         "model.index.block is %lld; expected a power of two from 16 to 256",
+                         (long long)c->model.index.block);
+    if (c->model.index.local + c->model.index.init > c->model.index.topk)
+        return error_set(err, MSA_E_ARG,
+                         "model.index.local + model.index.init is %lld; expected at most "
+                         "model.index.topk, %lld",
+                         (long long)(c->model.index.local + c->model.index.init),
+                         (long long)c->model.index.topk);
+    int64_t budget = c->model.index.topk * c->model.index.block;
+    if (c->data.context <= budget)
+        return error_set(err, MSA_E_ARG,
+                         "data.context is %lld and the key budget, topk x block, %lld; expected a "
+                         "longer context: up to the budget everything is selected",
+                         (long long)c->data.context, (long long)budget);
+    return MSA_OK;
+}
+
+static msa_status settle_model(train_config *c, msa_error *err) {
+    msa_status status = settle_heads(c, err);
+    if (status == MSA_OK && c->model.dense_layers > c->model.layers)
+        return error_set(err, MSA_E_ARG, "model.dense_layers is %lld; there are %lld layers",
+                         (long long)c->model.dense_layers, (long long)c->model.layers);
+    if (status == MSA_OK) status = settle_index(c, err);
+    if (status != MSA_OK) return status;
+    if (c->model.ffn == 0) c->model.ffn = 3 * c->model.width;
+    if (c->model.moe.experts == 0) return MSA_OK;
+    if (c->model.family != ARCH_MINIMAX_M3)
+        return error_set(err, MSA_E_ARG,
+                         "model.moe.experts is %lld; only the family minimax-m3 has experts, "
+                         "expected 0",
+                         (long long)c->model.moe.experts);
+    if (c->model.moe.used > c->model.moe.experts)
+        return error_set(err, MSA_E_ARG,
+                         "model.moe.used is %lld; expected at most %lld, the experts",
+                         (long long)c->model.moe.used, (long long)c->model.moe.experts);
+    if (c->model.moe.ffn == 0) c->model.moe.ffn = c->model.ffn / c->model.moe.used;
+    if (c->model.moe.ffn == 0)
+        return error_set(err, MSA_E_ARG, "model.moe.ffn comes to 0; set it, or a larger model.ffn");
+    return MSA_OK;
+}
+
+static msa_status settle_task(train_config *c, config_task *t, const char *name, msa_error *err) {
+    if (t->weight == 0) return MSA_OK;
+    if (t->length == 0) t->length = c->data.context;
+    if (t->start_length == 0) t->start_length = t->length;
+    if (t->start_items == 0) t->start_items = t->items;
+    if (t->length > c->data.context || t->start_length > t->length)
+        return error_set(err, MSA_E_ARG,
+                         "tasks.%s: start_length is %lld and length %lld; expected them to rise "
+                         "up to data.context, %lld, at most",
+                         name, (long long)t->start_length, (long long)t->length,
+                         (long long)c->data.context);
+    if (t->start_items > t->items)
+        return error_set(err, MSA_E_ARG,
+                         "tasks.%s.start_items is %lld; expected at most items, %lld", name,
+                         (long long)t->start_items, (long long)t->items);
+    return MSA_OK;
+}
+
+static msa_status settle_data(train_config *c, msa_error *err) {
+    double total = c->data.weight;
+    for (int i = 0; i < TASK_COUNT; i++) {
+        msa_status status = settle_task(c, &c->tasks[i], CONFIG_TASK_NAMES[i], err);
+        if (status != MSA_OK) return status;
+        total += c->tasks[i].weight;
+    }
+    if (total <= 0)
+        return error_set(err, MSA_E_ARG,
+                         "data.weight and the weights of all tasks are 0; expected one above 0: "
+                         "there is nothing to learn from");
+    if (c->data.weight > 0 && c->data.text.n == 0)
+        return error_set(err, MSA_E_ARG,
+                         "data.text is empty; expected text files or directories, or data.weight "
+                         "0 to learn from tasks alone");
+    if (c->tasks[TASK_NEEDLE].weight > 0 && c->data.text.n == 0)
+        return error_set(err, MSA_E_ARG,
+                         "data.text is empty; the task needle hides its facts in real text");
+    if (c->data.text.n > 0 && c->data.valid.n == 0 && c->data.valid_share == 0)
+        return error_set(err, MSA_E_ARG,
+                         "data.valid is empty and data.valid_share 0; expected one of them: "
+                         "nothing would be held out to validate on");
+    if (c->data.rows * c->data.context > INT32_MAX)
+        return error_set(err, MSA_E_ARG,
+                         "data.rows x data.context is %lld tokens; expected at most %d",
+                         (long long)(c->data.rows * c->data.context), INT32_MAX);
+    return MSA_OK;
+}
+
+static msa_status settle_steps(train_config *c, msa_error *err) {
+    int64_t steps = c->run.steps, *warmup = &c->recipe.warmup, *dense = &c->recipe.dense;
+    int32_t kind = c->recipe.kind;
+    if (kind != RECIPE_CPT) {
+        if (*dense > 0)
+            return error_set(err, MSA_E_ARG,
+                             "recipe.dense is %lld; only the recipe cpt begins with dense steps, "
+                             "expected 0",
+                             (long long)*dense);
+        *dense = 0;
+    }
+    if (kind == RECIPE_FULL || kind == RECIPE_INDEX_ONLY) *warmup = 0;
+    if (*dense < 0) *dense = steps / 2;
+    if (*warmup < 0) *warmup = (steps + 4) / (kind == RECIPE_CPT ? 10 : 5);
+    if (*dense + *warmup > steps)
+        return error_set(err, MSA_E_ARG,
+                         "recipe.dense + recipe.warmup is %lld; expected at most run.steps, %lld",
+                         (long long)(*dense + *warmup), (long long)steps);
+    if (c->schedule.main.warmup > steps || c->schedule.index.warmup > steps)
+        return error_set(err, MSA_E_ARG,
+                         "schedule.warmup is %lld and schedule.index.warmup %lld; expected at most "
+                         "run.steps, %lld",
+                         (long long)c->schedule.main.warmup, (long long)c->schedule.index.warmup,
+                         (long long)steps);
+    return MSA_OK;
+}
+
+static msa_status settle_recipe(train_config *c, msa_error *err) {
+    if (c->recipe.kind == RECIPE_INDEX_ONLY && c->recipe.kl_warmup == 0)
+        return error_set(err, MSA_E_ARG,
+                         "recipe.kl_warmup is off; the recipe index-only learns from the KL loss "
+                         "alone, expected visible, selected or far");
+    if (c->recipe.kind == RECIPE_INDEX_ONLY && c->recipe.lm_index)
+        return error_set(err, MSA_E_ARG,
+                         "recipe.lm_index is true; the recipe index-only has no LM loss, expected "
+                         "false");
+    if (c->recipe.lm_index && !c->recipe.index_value)
+        return error_set(err, MSA_E_ARG,
+                         "recipe.lm_index is true; the LM loss reaches the index branch through "
+                         "its value head only, set recipe.index_value true as well");
+    if (c->run.out[0] == 0)
+        return error_set(err, MSA_E_ARG, "run.out is empty; expected a directory");
+    return MSA_OK;
+}
+
+msa_status config_settle(train_config *c, msa_error *err) {
+    msa_status status = settle_model(c, err);
+    if (status == MSA_OK) status = settle_data(c, err);
+    if (status == MSA_OK) status = settle_steps(c, err);
+    if (status == MSA_OK) status = settle_recipe(c, err);
+    return status;
+}
+
+msa_status config_arch(const train_config *c, int32_t n_vocab, arch *out, msa_error *err) {
+    int64_t vocab = c->model.vocab ? c->model.vocab : n_vocab;
+    if (vocab < n_vocab)
+        return error_set(err, MSA_E_ARG,
+                         "model.vocab is %lld; the tokenizer has %d tokens, expected 0 or at least "
+                         "as many",
+                         (long long)vocab, n_vocab);
+    bool m3 = c->model.family == ARCH_MINIMAX_M3;
+    *out = (arch){
+        .family = (arch_family)c->model.family,
+        .n_layers = (int32_t)c->model.layers,
+        .n_embd = (int32_t)c->model.width,
+        .n_q_heads = (int32_t)c->model.heads,
+        .n_kv_heads = (int32_t)c->model.kv_heads,
+        .head_dim = (int32_t)c->model.head_dim,
+        .n_vocab = (int32_t)vocab,
+        .n_ctx_train = (int32_t)c->data.context,
+        .n_ff = (int32_t)c->model.ffn,
+        .n_rot = (int32_t)c->model.rot,
+        .rope_base = c->model.rope_base,
+        .norm_eps = (float)c->model.norm_eps,
+        .tied = c->model.tied,
+        .qk_norm = m3 || c->model.family == ARCH_QWEN3,
+        .qkv_bias = c->model.family == ARCH_QWEN2,
+        .swiglu_oai = m3,
+        .swiglu_alpha = (float)c->model.swiglu_alpha,
+        .swiglu_limit = (float)c->model.swiglu_limit,
+        .n_dense_layers = (int32_t)c->model.dense_layers,
+    };
+    if (c->model.index.on)
+        out->index = (arch_index){true,
+                                  (int32_t)c->model.index.dim,
+                                  (int32_t)c->model.index.block,
+                                  (int32_t)c->model.index.topk,
+                                  (int32_t)c->model.index.local,
+                                  (int32_t)c->model.index.init};
+    if (c->model.moe.experts > 0)
+        out->moe = (arch_moe){true,
+                              (int32_t)c->model.moe.experts,
+                              (int32_t)c->model.moe.used,
+                              (int32_t)c->model.moe.ffn,
+                              (int32_t)c->model.moe.shared_ffn,
+                              (float)c->model.moe.scale};
+    return MSA_OK;
+}
