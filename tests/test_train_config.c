@@ -95,7 +95,7 @@ static void numbers_out_of_range_are_refused_with_key_value_and_range(void **sta
         if (k->kind != KEY_INT && k->kind != KEY_REAL) continue;
         for (int side = 0; side < 2; side++) {
             char line[160], value[64], range[64];
-            double beyond = side ? k->max + 1 : k->min - 1;
+            double beyond = side ? 2 * k->max + 1 : k->min - 1;
             snprintf(value, sizeof value, k->kind == KEY_INT ? "%.0f" : "%.15g", beyond);
             snprintf(range, sizeof range, k->kind == KEY_INT ? "from %.0f to" : "from %g to",
                      k->min);

@@ -163,9 +163,9 @@ static msa_status read_section(train_config *c, const char *above, const json_t 
     const char *name;
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)object, name, value) {
-        char path[PATH_SIZE], shown[PATH_SIZE];
-        utf8_quote(shown, 64, name, strlen(name));
-        snprintf(path, sizeof path, "%s%s%s", above, above[0] ? "." : "", shown);
+        char path[PATH_SIZE], shown[PATH_SIZE / 2];
+        utf8_quote(shown, sizeof shown, name, strlen(name));
+        snprintf(path, sizeof path, "%.60s%s%s", above, above[0] ? "." : "", shown);
         const config_key *k = config_find(path);
         msa_status status;
         if (k)

@@ -226,7 +226,8 @@ msa_status config_arch(const train_config *c, int32_t n_vocab, arch *out, msa_er
                                   (int32_t)c->model.index.block,
                                   (int32_t)c->model.index.topk,
                                   (int32_t)c->model.index.local,
-                                  (int32_t)c->model.index.init};
+                                  (int32_t)c->model.index.init,
+                                  c->recipe.index_value};
     if (c->model.moe.experts > 0)
         out->moe = (arch_moe){true,
                               (int32_t)c->model.moe.experts,
