@@ -376,6 +376,31 @@ static void exponentials_keep_their_error_bounds(void **state) {
     }
 }
 
+/* From the least normal number to near the greatest, and closely around 1, where log2 is 0. */
+static void logarithms_keep_their_error_bound(void **state) {
+    (void)state;
+    for (int v = 0; v < n_variants; v++) {
+        const simd_words *w = variants[v].words;
+        for (int n = -126; n <= 125; n++) {
+            float x[16], whole[16], y[16];
+            for (int i = 0; i < 16; i++) x[i] = ldexpf(1 + (float)i / 16, n);
+            x[15] = ldexpf(0x1.fffffep0f, n);
+            w->exponent(x, whole);
+            w->log2(x, y);
+            for (int i = 0; i < 16; i++) {
+                double e = log2(x[i]), bound = fmax(4 * 0x1p-24 * fabs(e), 2e-7);
+                assert_true(whole[i] == (float)ilogbf(x[i]));
+                assert_true(fabs(y[i] - e) <= bound);
+            }
+        }
+        assert_within(&variants[v], "log2 above 1", worst_ulp(w->log2, log2, 1.00001, 1.4), 4);
+        assert_within(&variants[v], "log2 below 1", worst_ulp(w->log2, log2, 0.75, 0.99999), 4);
+        float nan[16] = {NAN, 1}, out[16];
+        w->log2(nan, out);
+        assert_true(isnan(out[0]) && out[1] == 0);
+    }
+}
+
 static void exponentials_end_as_they_say(void **state) {
     (void)state;
     static const float ends[16] = {0,     -0.0f,    NAN,  -INFINITY, -127, -150, -1e30f, -200,
@@ -409,6 +434,7 @@ int main(void) {
         cmocka_unit_test(a_square_transposes),
         cmocka_unit_test(exponentials_keep_their_error_bounds),
         cmocka_unit_test(exponentials_end_as_they_say),
+        cmocka_unit_test(logarithms_keep_their_error_bound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

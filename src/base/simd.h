@@ -6,6 +6,8 @@
  *   v_fma(a, b, c)     a * b + c rounded once: the canonical arithmetic of the selection.
  *   v_muladd(a, b, c)  the same where the hardware fuses; rounded twice in the scalar build,
  *                      where fusing is a slow call.
+ *   v_pow2(n), v_exponent(x)
+ *                      2^n of a whole n; the whole n with 2^n <= x < 2^(n+1).
  *   v_max(a, b)        b where either is NaN, and b where both are zero. v_min likewise.
  *   v_sum(a)           all lanes, always added in the same tree: halves of 8, 4, 2, 1.
  *   v_maxof(a)         the greatest lane; the lanes must be free of NaN.
@@ -77,6 +79,20 @@ SIMD_INLINE vf v_exp(vf x) {
     p = v_muladd(p, r, v_set1(5.0000001201e-1f));
     p = v_add(v_muladd(v_mul(r, r), p, r), v_set1(1.0f));
     return v_mul(p, v_pow2(n));
+}
+
+/* log2(x) to within 4 ULP, or 2e-7 where that is more, for normal x in (0, 2^126]; NaN stays NaN.
+ * x = m 2^n with m in [sqrt(1/2), sqrt(2)); ln m = 2 artanh((m - 1) / (m + 1)) by its series. */
+SIMD_INLINE vf v_log2(vf x) {
+    vf n = v_exponent(v_mul(x, v_set1(1.41421356f)));
+    vf m = v_mul(x, v_pow2(v_sub(v_zero(), n))), one = v_set1(1.0f);
+    vf f = v_div(v_sub(m, one), v_add(m, one)), f2 = v_mul(f, f);
+    vf p = v_set1(0.320598898f); /* 2 / (9 ln 2), then 7, 5, 3, 1 for the 9 */
+    p = v_muladd(p, f2, v_set1(0.412198583f));
+    p = v_muladd(p, f2, v_set1(0.577078016f));
+    p = v_muladd(p, f2, v_set1(0.961796694f));
+    p = v_muladd(p, f2, v_set1(2.88539008f));
+    return v_muladd(p, f, n);
 }
 
 #endif

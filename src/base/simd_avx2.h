@@ -56,6 +56,13 @@ SIMD_INLINE __m256 v_pow2_(__m256 n) {
 SIMD_INLINE vf v_pow2(vf n) { /* 2^n for whole n in [-126, 127]; 0 for -127 */
     return (vf){v_pow2_(n.lo), v_pow2_(n.hi)};
 }
+SIMD_INLINE __m256 v_exponent_(__m256 a) {
+    __m256i e = _mm256_srli_epi32(_mm256_castps_si256(a), 23);
+    return _mm256_cvtepi32_ps(_mm256_sub_epi32(e, _mm256_set1_epi32(127)));
+}
+SIMD_INLINE vf v_exponent(vf a) { /* floor(log2 a) of a normal a > 0 */
+    return (vf){v_exponent_(a.lo), v_exponent_(a.hi)};
+}
 SIMD_INLINE __m256i v_mask_(int n) {
     const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), lane);

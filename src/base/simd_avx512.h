@@ -50,6 +50,10 @@ SIMD_INLINE vf v_pow2(vf n) { /* 2^n for whole n in [-126, 127]; 0 for -127 */
     __m512i e = _mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127));
     return (vf){_mm512_castsi512_ps(_mm512_slli_epi32(e, 23))};
 }
+SIMD_INLINE vf v_exponent(vf a) { /* floor(log2 a) of a normal a > 0 */
+    __m512i e = _mm512_srli_epi32(_mm512_castps_si512(a.v), 23);
+    return (vf){_mm512_cvtepi32_ps(_mm512_sub_epi32(e, _mm512_set1_epi32(127)))};
+}
 SIMD_INLINE __mmask16 v_mask_(int n) {
     return (__mmask16)((1u << n) - 1);
 }

@@ -64,6 +64,11 @@ SIMD_INLINE vf v_pow2(vf n) { /* 2^n for whole n in [-126, 127]; 0 for -127 */
         vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(n.q[i]), vdupq_n_s32(127)), 23));
     return n;
 }
+SIMD_INLINE vf v_exponent(vf a) { /* floor(log2 a) of a normal a > 0 */
+    V_EACH a.q[i] = vcvtq_f32_s32(vsubq_s32(
+        vreinterpretq_s32_u32(vshrq_n_u32(vreinterpretq_u32_f32(a.q[i]), 23)), vdupq_n_s32(127)));
+    return a;
+}
 SIMD_INLINE vf v_load_part(const float *p, int n) {
     float lane[16] = {0};
     for (int i = 0; i < n; i++) lane[i] = p[i];

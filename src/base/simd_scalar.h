@@ -65,6 +65,10 @@ SIMD_INLINE vf v_pow2(vf n) { /* 2^n for whole n in [-126, 127]; 0 for -127 */
         f32_from_bits((uint32_t)((int32_t)(n.lane[i] == n.lane[i] ? n.lane[i] : 0) + 127) << 23);
     return n;
 }
+SIMD_INLINE vf v_exponent(vf a) { /* floor(log2 a) of a normal a > 0 */
+    V_EACH a.lane[i] = (float)((int32_t)(f32_bits(a.lane[i]) >> 23) - 127);
+    return a;
+}
 SIMD_INLINE vf v_load_part(const float *p, int n) {
     vf r;
     V_EACH r.lane[i] = i < n ? p[i] : 0;

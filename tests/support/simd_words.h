@@ -10,7 +10,7 @@ typedef void word2(const float *a, const float *b, float *out);
 typedef void word3(const float *a, const float *b, const float *c, float *out);
 
 typedef struct simd_words {
-    word1 *copy, *round, *pow2, *exp2, *exp, *swap_pairs;
+    word1 *copy, *round, *pow2, *exp2, *exp, *swap_pairs, *exponent, *log2;
     word1 *transpose; /* 256 floats */
     word2 *add, *sub, *mul, *div, *max, *min;
     word3 *fma, *muladd;

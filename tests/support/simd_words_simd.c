@@ -18,6 +18,12 @@ static void exp2_(const float *a, float *out) {
 static void exp_(const float *a, float *out) {
     v_store(out, v_exp(v_load(a)));
 }
+static void exponent(const float *a, float *out) {
+    v_store(out, v_exponent(v_load(a)));
+}
+static void log2_(const float *a, float *out) {
+    v_store(out, v_log2(v_load(a)));
+}
 static void swap_pairs(const float *a, float *out) {
     v_store(out, v_swap_pairs(v_load(a)));
 }
@@ -116,6 +122,8 @@ const simd_words SIMD_NAME(simd_words) = {
     .pow2 = pow2,
     .exp2 = exp2_,
     .exp = exp_,
+    .exponent = exponent,
+    .log2 = log2_,
     .swap_pairs = swap_pairs,
     .transpose = transpose,
     .add = add,
