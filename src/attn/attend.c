@@ -5,7 +5,7 @@
 #include <omp.h>
 #include <string.h>
 
-#include "base/mem.h"
+#include "base/carve.h"
 
 #define ATTEND_ROWS                                                                                \
     128 /* rows of a tile: enough to use a block well, few enough for the L2 cache */
@@ -16,18 +16,6 @@ int32_t attend_tile_queries(const msa_shape *shape) {
 }
 
 /* ---- workers ---- */
-
-/* Hands out aligned pieces of a thread's space; with base NULL it only measures. */
-typedef struct carver {
-    char *base;
-    size_t used;
-} carver;
-
-static void *carve(carver *c, size_t n, size_t size) {
-    char *p = c->base ? c->base + c->used : NULL;
-    c->used += size_round_up(n * size, MEM_ALIGN);
-    return p;
-}
 
 static void lay_out(attend_worker *w, const msa_shape *s, carver *c) {
     size_t queries = (size_t)attend_tile_queries(s), group = (size_t)(s->n_q_heads / s->n_kv_heads);
@@ -279,12 +267,8 @@ static msa_status describe_bad_list(const int32_t *ids, int32_t k, int64_t own, 
     return MSA_OK;
 }
 
-msa_status attend_check_sparse(const msa_plan *plan, const msa_attn_args *args, msa_error *err) {
-    const msa_selection *s = args->selection;
+msa_status attend_check_selection(const msa_plan *plan, const msa_selection *s, msa_error *err) {
     if (plan->total_q == 0) return MSA_OK;
-    if (!args->out) return error_set(err, MSA_E_ARG, "out is NULL");
-    if (args->max_score)
-        return error_set(err, MSA_E_ARG, "max_score is an output of msa_dense_run alone");
     if (!s || !s->ids)
         return error_set(err, MSA_E_ARG,
                          "selection is NULL; dense attention, for any number of "
@@ -310,6 +294,14 @@ msa_status attend_check_sparse(const msa_plan *plan, const msa_attn_args *args, 
                                  (q->position + query) / plan->shape.block, r, query, group, err);
     }
     return MSA_OK;
+}
+
+msa_status attend_check_sparse(const msa_plan *plan, const msa_attn_args *args, msa_error *err) {
+    if (plan->total_q == 0) return MSA_OK;
+    if (!args->out) return error_set(err, MSA_E_ARG, "out is NULL");
+    if (args->max_score)
+        return error_set(err, MSA_E_ARG, "max_score is an output of msa_dense_run alone");
+    return attend_check_selection(plan, args->selection, err);
 }
 
 /* ---- plan and run ---- */

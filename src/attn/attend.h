@@ -71,6 +71,7 @@ static inline const int32_t *attend_list(const msa_plan *plan, const msa_selecti
     if (s->layout == MSA_TOKEN_MAJOR) return s->ids + (t * plan->shape.n_kv_heads + group) * k;
     return s->ids + (group * plan->total_q + t) * k;
 }
+msa_status attend_check_selection(const msa_plan *plan, const msa_selection *s, msa_error *err);
 /* What sparse and decode ask of their arguments: a sound selection, out, no max_score. */
 msa_status attend_check_sparse(const msa_plan *plan, const msa_attn_args *args, msa_error *err);
 /* Copies a list's ids in ascending order, without the -1; returns how many. */

@@ -4,17 +4,6 @@
 #include "attn/attend.h"
 #include "attn/ref.h"
 
-static int is_selected(const msa_shape *s, const msa_selection *sel, int64_t total_q, int64_t t,
-                       int32_t group, int64_t block) {
-    if (!sel) return 1;
-    const int32_t *ids = sel->layout == MSA_TOKEN_MAJOR
-                             ? sel->ids + (t * s->n_kv_heads + group) * s->topk
-                             : sel->ids + (group * total_q + t) * s->topk;
-    for (int32_t i = 0; i < s->topk; i++)
-        if (ids[i] == block) return 1;
-    return 0;
-}
-
 typedef struct ref_row {
     int32_t request, head;
     int64_t t, total_q, position;
@@ -24,7 +13,7 @@ typedef struct ref_row {
 static double score_of(const msa_shape *s, const msa_batch *b, const msa_attn_args *a,
                        const ref_row *w, int64_t j) {
     int32_t d = s->head_dim, g = w->head / (s->n_q_heads / s->n_kv_heads);
-    if (!is_selected(s, a->selection, w->total_q, w->t, g, j / s->block)) return -INFINITY;
+    if (!ref_selected(s, b, a->selection, w->t, g, j / s->block)) return -INFINITY;
     const float *q = a->q + (w->t * s->n_q_heads + w->head) * d;
     double dot = 0;
     for (int32_t c = 0; c < d; c++)

@@ -42,4 +42,18 @@ static inline float ref_element(const msa_shape *shape, const msa_batch *batch,
     return lane->dtype == MSA_F16 ? f16_to_f32(half) : bf16_to_f32(half);
 }
 
+/* Whether row t's list for `group` names the block; any block without a selection. */
+static inline int ref_selected(const msa_shape *s, const msa_batch *batch,
+                               const msa_selection *selection, int64_t t, int32_t group,
+                               int64_t block) {
+    if (!selection) return 1;
+    int64_t total_q = batch->cu_seqlens_q[batch->n_requests];
+    const int32_t *ids = selection->layout == MSA_TOKEN_MAJOR
+                             ? selection->ids + (t * s->n_kv_heads + group) * s->topk
+                             : selection->ids + (group * total_q + t) * s->topk;
+    for (int32_t i = 0; i < s->topk; i++)
+        if (ids[i] == block) return 1;
+    return 0;
+}
+
 #endif
