@@ -4,7 +4,8 @@
 #define COLUMN(isa)                                                                                \
     {                                                                                              \
         pack_panels_##isa, pack_rows_##isa, score_block_##isa, attend_block_##isa,                 \
-            select_above_##isa, select_floor_##isa, merge_parts_##isa                              \
+            select_above_##isa, select_floor_##isa, merge_parts_##isa, attend_grad_##isa,          \
+            loss_lse_##isa, loss_teacher_##isa, loss_student_##isa                                 \
     }
 #define DECLARE(isa)                                                                               \
     extern pack_panels_fn pack_panels_##isa;                                                       \
@@ -13,7 +14,11 @@
     extern attend_block_fn attend_block_##isa;                                                     \
     extern select_above_fn select_above_##isa;                                                     \
     extern select_floor_fn select_floor_##isa;                                                     \
-    extern merge_parts_fn merge_parts_##isa;
+    extern merge_parts_fn merge_parts_##isa;                                                       \
+    extern attend_grad_fn attend_grad_##isa;                                                       \
+    extern loss_lse_fn loss_lse_##isa;                                                             \
+    extern loss_teacher_fn loss_teacher_##isa;                                                     \
+    extern loss_student_fn loss_student_##isa;
 
 DECLARE(scalar)
 #if defined(__x86_64__)

@@ -68,6 +68,72 @@ typedef float select_floor_fn(const float *scores, int n, int want);
 typedef void merge_parts_fn(int n_parts, int dim, const float *o, int64_t o_stride,
                             const float *lse_in, int64_t lse_stride, float *out, float *lse);
 
+/* ---- gradients and the index loss: one block of keys met by gathered rows ----
+ * Rows, and the rows of keys, are `stride` floats apart, grad_stride(dim): dim rounded up to 16, of
+ * which the part behind dim is 0, and 16 more, off the powers of two. Row i sees the first sees[i]
+ * keys of the block. Three more rows are readable behind the last of an input. */
+static inline int grad_stride(int dim) {
+    return (dim + 15) / 16 * 16 + 16;
+}
+
+#define GRAD_ROWS     32 /* rows a call takes at most */
+#define GRAD_S_STRIDE (256 + 16)
+static inline size_t grad_scratch_floats(void) {
+    return 2 * (size_t)(GRAD_ROWS + 3) * GRAD_S_STRIDE;
+}
+
+typedef struct grad_keys {
+    int n, dim, stride;
+    const float *k_panels, *v_panels; /* pack_panels of n tokens */
+    const float *k_rows;              /* [n][stride] */
+    float *dk, *dv;                   /* [n][stride], added to */
+} grad_keys;
+
+typedef struct grad_rows {
+    int n;
+    const float *q, *d_out;        /* [n][stride] */
+    const float *lse_log2, *delta; /* [n] lse * log2(e), finite or NaN; sum of d_out * out */
+    const int32_t *sees;           /* [n] 0..keys->n */
+    float *const *dq;              /* [n] rows of `padded` floats, added to */
+} grad_rows;
+
+/* The terms of dq, dk and dv of these rows and keys. */
+typedef void attend_grad_fn(const grad_keys *keys, const grad_rows *rows, float scale,
+                            float *scratch);
+
+/* Running log-sum-exp of rows over keys: m the greatest scale_log2 * q . k, l the sum of
+ * 2^(scale_log2 q . k - m); they start at -inf and 0. */
+typedef struct loss_rows {
+    int n, dim, stride;
+    const float *q; /* [n][stride] */
+    const int32_t *sees;
+    float scale_log2;
+} loss_rows;
+typedef void loss_lse_fn(const loss_rows *rows, const float *panels, int n_keys, float *m, float *l,
+                         float *scratch);
+
+/* p[first_row + i) / group][j] += 2^(scale_log2 q[i] . k[j] - lse_log2[i]) for the keys row i sees.
+ * p is [queries][GRAD_S_STRIDE]. */
+typedef void loss_teacher_fn(const loss_rows *rows, const float *panels, int n_keys,
+                             const float *lse_log2, int first_row, int group, float *p,
+                             float *scratch);
+
+/* The student of up to GRAD_ROWS queries. p holds the sum over the group, of which `share` (1 / G)
+ * is the teacher. kl[i] += sum of P (log2 P - log2 Pi) in double; with dq not NULL, the terms of
+ * scale (Pi - P) times keys and times queries go to dq and dk. */
+typedef struct loss_student {
+    loss_rows rows;
+    int n_keys;
+    const float *k_panels, *k_rows;
+    const float *lse_log2; /* [n] */
+    const float *p;        /* [n][GRAD_S_STRIDE] */
+    float share, scale;
+    double *kl;       /* [n] */
+    float *const *dq; /* [n], or NULL */
+    float *dk;        /* [n_keys][stride] */
+} loss_student;
+typedef void loss_student_fn(const loss_student *s, float *scratch);
+
 typedef struct attn_kernels {
     pack_panels_fn *pack_panels;
     pack_rows_fn *pack_rows;
@@ -76,6 +142,10 @@ typedef struct attn_kernels {
     select_above_fn *select_above;
     select_floor_fn *select_floor;
     merge_parts_fn *merge_parts;
+    attend_grad_fn *attend_grad;
+    loss_lse_fn *loss_lse;
+    loss_teacher_fn *loss_teacher;
+    loss_student_fn *loss_student;
 } attn_kernels;
 
 const attn_kernels *attn_kernels_get(void);

@@ -261,7 +261,8 @@ msa_status plan_reserve_workspace(msa_plan *plan, size_t thread_bytes, size_t sh
 }
 
 msa_status plan_check(const msa_plan *plan, plan_op op, msa_error *err) {
-    static const char *const names[] = {"index", "dense", "sparse", "decode"};
+    static const char *const names[] = {"index",      "dense",       "sparse",    "decode",
+                                        "dense_grad", "sparse_grad", "index_loss"};
     if (!plan)
         return error_set(err, MSA_E_ARG, "plan is NULL; make one with msa_%s_plan", names[op]);
     if (plan->op != op)

@@ -9,9 +9,17 @@
 #include <stdbool.h>
 
 #include "base/error.h"
-#include "msa/attn.h"
+#include "msa/grad.h"
 
-typedef enum plan_op { PLAN_INDEX, PLAN_DENSE, PLAN_SPARSE, PLAN_DECODE } plan_op;
+typedef enum plan_op {
+    PLAN_INDEX,
+    PLAN_DENSE,
+    PLAN_SPARSE,
+    PLAN_DECODE,
+    PLAN_DENSE_GRAD,
+    PLAN_SPARSE_GRAD,
+    PLAN_INDEX_LOSS
+} plan_op;
 
 typedef struct plan_request {
     int64_t q_start; /* first of its rows among total_q */
@@ -21,6 +29,7 @@ typedef struct plan_request {
     int64_t kv_start;     /* contiguous keys: its first token */
     const int32_t *pages; /* paged keys: its row of the copied page table; NULL when contiguous */
     int32_t n_splits;     /* attention: pieces its keys are cut into; 1: outputs written directly */
+    int64_t first_block;  /* gradients: its first block, counted over all requests */
 } plan_request;
 
 /* A piece of work: n_q queries of one request from q_first (an index inside the request), one kv
@@ -59,7 +68,11 @@ struct msa_plan {
 
     msa_order order;  /* sparse */
     int32_t n_splits; /* most splits of any item; 1: outputs are written directly */
-    int64_t chunk_q;  /* sparse, KV-outer: queries per pass */
+    int64_t chunk_q;  /* sparse, KV-outer, and gradients: queries per pass */
+
+    int64_t n_blocks;    /* gradients: of all requests */
+    int32_t n_parts;     /* gradients: parts the blocks are cut into */
+    msa_support support; /* index loss */
 };
 
 /* Checks shape, batch and options, creates *plan if NULL (or checks that it is of this op), copies

@@ -35,11 +35,12 @@ typedef struct tile_ahead {
     int64_t step;
 } tile_ahead;
 
-/* `rows`, `panels`, `dtype` and `fused` must be constants where this is inlined. acc is
- * [rows * panels]. b's element (k, panel) is at k * b_step + panel * b_panel. */
-SIMD_INLINE void tile_product(int rows, int panels, int n_k, const float *a, int64_t a_stride,
-                              const void *b, msa_dtype dtype, int64_t b_step, int64_t b_panel,
-                              int fused, tile_ahead ahead, vf *acc) {
+/* `rows`, `panels`, `dtype`, `fused` and one of the strides of a (1) must be constants where this
+ * is inlined. acc is [rows * panels]. a's element (row, k) is at row * a_row + k * a_step, b's
+ * element (k, panel) at k * b_step + panel * b_panel. */
+SIMD_INLINE void tile_product_of(int rows, int panels, int n_k, const float *a, int64_t a_row,
+                                 int64_t a_step, const void *b, msa_dtype dtype, int64_t b_step,
+                                 int64_t b_panel, int fused, tile_ahead ahead, vf *acc) {
     SIMD_UNROLL
     for (int i = 0; i < rows * panels; i++) acc[i] = v_zero();
     for (int k = 0; k < n_k; k++) {
@@ -49,13 +50,21 @@ SIMD_INLINE void tile_product(int rows, int panels, int n_k, const float *a, int
         for (int p = 0; p < panels; p++) x[p] = tile_load(b, k * b_step + p * b_panel, dtype);
         SIMD_UNROLL
         for (int i = 0; i < rows; i++) {
-            vf q = v_set1(a[i * a_stride + k]);
+            vf q = v_set1(a[i * a_row + k * a_step]);
             SIMD_UNROLL
             for (int p = 0; p < panels; p++)
                 acc[i * panels + p] = fused ? v_fma(q, x[p], acc[i * panels + p])
                                             : v_muladd(q, x[p], acc[i * panels + p]);
         }
     }
+}
+
+/* The same with the rows of a side by side. */
+SIMD_INLINE void tile_product(int rows, int panels, int n_k, const float *a, int64_t a_stride,
+                              const void *b, msa_dtype dtype, int64_t b_step, int64_t b_panel,
+                              int fused, tile_ahead ahead, vf *acc) {
+    tile_product_of(rows, panels, n_k, a, a_stride, 1, b, dtype, b_step, b_panel, fused, ahead,
+                    acc);
 }
 
 #endif

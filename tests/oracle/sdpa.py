@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 
 import golden
+from sdpa_lists import random_lists, visible_by
 
 CASES = [
     # name, dtype, Hq, Hkv, d, q_len, kv_len, B, k
@@ -24,32 +25,6 @@ CASES = [
     ("sparse_bf16", torch.bfloat16, 16, 1, 128, 4, 200, 32, 3),
     ("sparse_f16", torch.float16, 9, 3, 24, 60, 130, 16, 2),
 ]
-
-
-def random_lists(q_len, kv_len, groups, block, topk, generator):
-    """Per query and group: the own block, up to topk - 1 others before it, ascending, -1 behind."""
-    ids = torch.full((q_len, groups, topk), -1, dtype=torch.int32)
-    for t in range(q_len):
-        own = (kv_len - q_len + t) // block
-        for g in range(groups):
-            others = torch.randperm(own, generator=generator)[: topk - 1]
-            row = torch.cat([others, torch.tensor([own])]).sort().values
-            ids[t, g, : len(row)] = row
-    return ids
-
-
-def visible_by(ids, q_len, kv_len, groups, block):
-    position = torch.arange(kv_len - q_len, kv_len)
-    visible = (torch.arange(kv_len)[None, :] <= position[:, None]).expand(groups, -1, -1)
-    if ids is None:
-        return visible
-    chosen = torch.zeros(groups, q_len, kv_len, dtype=torch.bool)
-    for t in range(q_len):
-        for g in range(groups):
-            for b in ids[t, g]:
-                if b >= 0:
-                    chosen[g, t, b * block : (b + 1) * block] = True
-    return visible & chosen
 
 
 def case(name, dtype, heads, groups, dim, q_len, kv_len, block, topk):

@@ -1,0 +1,290 @@
+/* grad.c: gradients of dense and sparse attention: see grad.h. */
+#include "attn/grad.h"
+
+#include <float.h>
+#include <math.h>
+
+#include "attn/attend.h"
+
+/* ---- what the index loss shares ---- */
+
+void grad_block_lay_out(grad_block *b, const msa_shape *s, int dim, bool rows, carver *c) {
+    size_t B = (size_t)s->block;
+    b->dim = dim;
+    b->stride = grad_stride(dim);
+    b->panels = carve(c, B * (size_t)dim, sizeof(float));
+    b->rows = rows ? carve(c, B * (size_t)b->stride, sizeof(float)) : NULL;
+}
+
+void grad_block_open(grad_block *b, const msa_plan *plan, const msa_lane *lane,
+                     const plan_request *r, int32_t head, int64_t block, int n) {
+    const attn_kernels *kernels = attn_kernels_get();
+    const char *from = plan_block(plan, lane, r, head, block);
+    int64_t token_bytes = lane->stride_token * msa_dtype_size(lane->dtype);
+    kernels->pack_panels(from, lane->dtype, lane->stride_token, n, b->dim, b->panels);
+    for (int64_t j = 0; j < n && b->rows; j++)
+        kernels->pack_rows(from + j * token_bytes, lane->dtype, lane->stride_token, 1, b->dim,
+                           b->rows + j * b->stride);
+}
+
+void grad_sum_parts(const float *part, int64_t stride, int n_parts, int dim, float *out) {
+    memcpy(out, part, (size_t)dim * sizeof(float));
+    for (int p = 1; p < n_parts; p++)
+        for (int c = 0; c < dim; c++) out[c] += part[p * stride + c];
+}
+
+msa_status grad_check_lane(const msa_plan *plan, const msa_lane *lane, const char *name,
+                           int32_t n_heads, int32_t dim, msa_error *err) {
+    return plan_check_lane(plan, lane, name, n_heads, dim, false, err);
+}
+
+msa_status grad_check_scale(const msa_shape *s, float scale, float *out, msa_error *err) {
+    if (!(scale >= 0) || !isfinite(scale))
+        return error_set(err, MSA_E_ARG,
+                         "scale is %g; expected 0 (for 1/sqrt(d)) or finite and > 0",
+                         (double)scale);
+    *out = scale > 0 ? scale : (float)(1 / sqrt(s->head_dim));
+    return MSA_OK;
+}
+
+/* ---- a run ---- */
+
+/* A thread's space. */
+typedef struct grad_worker {
+    grad_block k, v;
+    float *dk, *dv;   /* [B][stride] sums of the block at hand */
+    float *q, *d_out; /* [GRAD_ROWS + 3][stride] gathered rows */
+    float *lse, *delta;
+    float **dq;
+    int32_t *sees;
+    float *scratch;
+    float *part; /* [chunk_q][G][padded] dq of the part at hand */
+    const struct grad_job *job;
+} grad_worker;
+
+typedef struct grad_job {
+    grad_walk walk;
+    const msa_grad_args *args;
+    const attn_kernels *kernels;
+    float scale;
+    int dim, padded, stride, group;
+    float *delta, *lse; /* [chunk_q][Hq]; lse in base 2 */
+    float *parts;       /* [Hkv][n_parts][chunk_q][G][padded] */
+} grad_job;
+
+static void lay_out_worker(grad_worker *w, const msa_shape *s, carver *c) {
+    size_t stride = (size_t)grad_stride(s->head_dim), rows = GRAD_ROWS + 3, B = (size_t)s->block;
+    grad_block_lay_out(&w->k, s, s->head_dim, true, c);
+    grad_block_lay_out(&w->v, s, s->head_dim, false, c);
+    w->dk = carve(c, B * stride, sizeof(float));
+    w->dv = carve(c, B * stride, sizeof(float));
+    w->q = carve(c, rows * stride, sizeof(float));
+    w->d_out = carve(c, rows * stride, sizeof(float));
+    w->lse = carve(c, GRAD_ROWS, sizeof(float));
+    w->delta = carve(c, GRAD_ROWS, sizeof(float));
+    w->dq = carve(c, GRAD_ROWS, sizeof *w->dq);
+    w->sees = carve(c, GRAD_ROWS, sizeof(int32_t));
+    w->scratch = carve(c, grad_scratch_floats(), sizeof(float));
+}
+
+static size_t part_floats(const msa_shape *s) { /* of one query */
+    return (size_t)(s->n_q_heads / s->n_kv_heads) * size_round_up((size_t)s->head_dim, 16);
+}
+
+static void lay_out_job(grad_job *j, const msa_plan *plan, carver *c) {
+    const msa_shape *s = &plan->shape;
+    size_t chunk = (size_t)plan->chunk_q, heads = (size_t)s->n_q_heads;
+    grad_walk_lay_out(&j->walk, plan, c);
+    j->delta = carve(c, chunk * heads, sizeof(float));
+    j->lse = carve(c, chunk * heads, sizeof(float));
+    j->parts =
+        carve(c, (size_t)(s->n_kv_heads * plan->n_parts) * chunk * part_floats(s), sizeof(float));
+}
+
+/* ---- passes ---- */
+
+static void zero_keys(void *job, int64_t first, int64_t n) {
+    const grad_job *j = job;
+    int64_t row = (int64_t)j->walk.plan->shape.n_kv_heads * j->dim;
+    memset(j->args->dk + first * row, 0, (size_t)(n * row) * sizeof(float));
+    memset(j->args->dv + first * row, 0, (size_t)(n * row) * sizeof(float));
+}
+
+static void take_delta(void *job, int32_t query) {
+    grad_job *j = job;
+    int64_t heads = j->walk.plan->shape.n_q_heads, row = j->walk.queries[query].t * heads;
+    for (int64_t h = 0; h < heads; h++) {
+        const float *o = j->args->out + (row + h) * j->dim,
+                    *d = j->args->d_out + (row + h) * j->dim;
+        float lanes[8] = {0}, lse = j->args->lse[row + h];
+        for (int c = 0; c < j->dim; c += 8)
+            for (int i = 0; i < 8; i++) lanes[i] += o[c + i] * d[c + i];
+        for (int half = 4; half > 0; half /= 2)
+            for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
+        j->delta[query * heads + h] = lanes[0];
+        /* a row that saw only -inf keeps probabilities of 0, where -inf - -inf would be NaN */
+        j->lse[query * heads + h] = lse == -INFINITY ? FLT_MAX : lse * 1.44269504f;
+    }
+}
+
+/* Rows first..first+n of the block's queries, G to the query. */
+static void gather(grad_worker *w, int32_t head, const int32_t *queries, int32_t first, int32_t n) {
+    const grad_job *j = w->job;
+    int64_t heads = j->walk.plan->shape.n_q_heads;
+    for (int32_t i = 0; i < n; i++) {
+        int32_t q = queries[(first + i) / j->group], h = (first + i) % j->group;
+        int64_t at = head * j->group + h, row = j->walk.queries[q].t * heads + at;
+        grad_copy_row(w->q + i * j->stride, j->args->q + row * j->dim, j->dim);
+        grad_copy_row(w->d_out + i * j->stride, j->args->d_out + row * j->dim, j->dim);
+        w->lse[i] = j->lse[q * heads + at];
+        w->delta[i] = j->delta[q * heads + at];
+        w->dq[i] = w->part + ((int64_t)q * j->group + h) * j->padded;
+    }
+}
+
+/* Adds the block's sums to its rows of dk and dv. */
+static void add_block(const grad_worker *w, const plan_request *r, int32_t head, int64_t token,
+                      int32_t n) {
+    const grad_job *j = w->job;
+    for (int32_t i = 0; i < n; i++) {
+        int64_t row = (r->kv_start + token + i) * j->walk.plan->shape.n_kv_heads + head;
+        float *dk = j->args->dk + row * j->dim, *dv = j->args->dv + row * j->dim;
+        for (int c = 0; c < j->dim; c++) dk[c] += w->dk[i * j->stride + c];
+        for (int c = 0; c < j->dim; c++) dv[c] += w->dv[i * j->stride + c];
+    }
+}
+
+static void visit_block(void *worker, const plan_request *r, int32_t head, int64_t block,
+                        const int32_t *queries, int32_t n) {
+    grad_worker *w = worker;
+    const grad_job *j = w->job;
+    const msa_plan *plan = j->walk.plan;
+    int64_t token = block * plan->shape.block;
+    int32_t most = grad_sees(j->walk.queries[queries[n - 1]].position, token, plan->shape.block);
+    grad_block_open(&w->k, plan, &j->args->k, r, head, block, most);
+    grad_block_open(&w->v, plan, &j->args->v, r, head, block, most);
+    memset(w->dk, 0, (size_t)(most * j->stride) * sizeof(float));
+    memset(w->dv, 0, (size_t)(most * j->stride) * sizeof(float));
+    grad_keys keys = {.dim = j->dim, .stride = j->stride, .k_panels = w->k.panels};
+    keys.v_panels = w->v.panels, keys.k_rows = w->k.rows, keys.dk = w->dk, keys.dv = w->dv;
+    grad_rows rows = {.q = w->q, .d_out = w->d_out, .lse_log2 = w->lse, .delta = w->delta};
+    rows.sees = w->sees, rows.dq = w->dq;
+    for (int32_t first = 0; first < n * j->group; first += GRAD_ROWS) {
+        int32_t left = n * j->group - first;
+        rows.n = left < GRAD_ROWS ? left : GRAD_ROWS;
+        gather(w, head, queries, first, rows.n);
+        for (int32_t i = 0; i < rows.n; i++) {
+            const grad_query *q = &j->walk.queries[queries[(first + i) / j->group]];
+            keys.n = w->sees[i] = grad_sees(q->position, token, most); /* ascending: the last's */
+        }
+        j->kernels->attend_grad(&keys, &rows, j->scale, w->scratch);
+    }
+    add_block(w, r, head, token, most);
+}
+
+static void take_part(void *job, int thread, int32_t set, int32_t part) {
+    grad_job *j = job;
+    const msa_plan *plan = j->walk.plan;
+    grad_worker w = {.job = j};
+    carver c = {.base = plan_thread_space(plan, thread)};
+    lay_out_worker(&w, &plan->shape, &c);
+    size_t floats = part_floats(&plan->shape);
+    w.part = j->parts + ((size_t)(set * plan->n_parts + part) * (size_t)plan->chunk_q) * floats;
+    memset(w.part, 0, (size_t)j->walk.n * floats * sizeof(float));
+    grad_walk_part(&j->walk, set, part, visit_block, &w);
+}
+
+static void sum_query(void *job, int32_t query) {
+    grad_job *j = job;
+    const msa_plan *plan = j->walk.plan;
+    int64_t row = (int64_t)part_floats(&plan->shape), stride = plan->chunk_q * row;
+    float *dq = j->args->dq + j->walk.queries[query].t * plan->shape.n_q_heads * j->dim;
+    for (int32_t h = 0; h < plan->shape.n_q_heads; h++) {
+        const float *part = j->parts + (h / j->group) * plan->n_parts * stride + query * row +
+                            (h % j->group) * j->padded;
+        grad_sum_parts(part, stride, plan->n_parts, j->dim, dq + h * j->dim);
+    }
+}
+
+/* ---- entries ---- */
+
+static msa_status plan_grad(msa_plan **plan, plan_op op, const msa_shape *shape,
+                            const msa_batch *batch, const msa_plan_options *options,
+                            msa_error *err) {
+    msa_status status = plan_prepare(plan, op, shape, batch, options, err);
+    if (status) return status;
+    status = grad_walk_plan(*plan, shape->n_kv_heads,
+                            part_floats(shape) * (size_t)shape->n_kv_heads, err);
+    if (status) return status;
+    grad_worker w;
+    grad_job j;
+    carver thread = {0}, shared = {0};
+    lay_out_worker(&w, shape, &thread);
+    lay_out_job(&j, *plan, &shared);
+    return plan_reserve_workspace(*plan, thread.used, shared.used, err);
+}
+
+static msa_status check_args(const msa_plan *plan, const msa_grad_args *a, msa_error *err) {
+    const msa_shape *s = &plan->shape;
+    const struct {
+        const char *name;
+        const void *data;
+    } arrays[] = {{"q", a->q},   {"out", a->out}, {"lse", a->lse}, {"d_out", a->d_out},
+                  {"dq", a->dq}, {"dk", a->dk},   {"dv", a->dv}};
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
+        if (!arrays[i].data && plan->n_blocks)
+            return error_set(err, MSA_E_ARG, "%s is NULL", arrays[i].name);
+    msa_status status;
+    if ((status = grad_check_lane(plan, &a->k, "k", s->n_kv_heads, s->head_dim, err)) ||
+        (status = grad_check_lane(plan, &a->v, "v", s->n_kv_heads, s->head_dim, err)))
+        return status;
+    return MSA_OK;
+}
+
+static msa_status run_grad(msa_plan *plan, const msa_grad_args *args, msa_error *err) {
+    grad_job j = {.args = args, .kernels = attn_kernels_get()};
+    msa_status status;
+    if ((status = check_args(plan, args, err)) ||
+        (status = grad_check_scale(&plan->shape, args->scale, &j.scale, err)))
+        return status;
+    j.dim = plan->shape.head_dim;
+    j.padded = (j.dim + 15) / 16 * 16;
+    j.stride = grad_stride(j.dim);
+    j.group = plan->shape.n_q_heads / plan->shape.n_kv_heads;
+    carver c = {.base = plan_shared_space(plan)};
+    lay_out_job(&j, plan, &c);
+    j.walk.plan = plan;
+    j.walk.selection = args->selection;
+    j.walk.n_rows = plan->total_q;
+    j.walk.n_sets = plan->shape.n_kv_heads;
+    static const grad_pass passes[] = {{NULL, take_delta}, {take_part, sum_query}};
+    grad_walk_run(&j.walk, zero_keys, passes, 2, &j);
+    return MSA_OK;
+}
+
+msa_status msa_dense_grad_plan(msa_plan **plan, const msa_shape *shape, const msa_batch *batch,
+                               const msa_plan_options *options, msa_error *err) {
+    return plan_grad(plan, PLAN_DENSE_GRAD, shape, batch, options, err);
+}
+
+msa_status msa_sparse_grad_plan(msa_plan **plan, const msa_shape *shape, const msa_batch *batch,
+                                const msa_plan_options *options, msa_error *err) {
+    return plan_grad(plan, PLAN_SPARSE_GRAD, shape, batch, options, err);
+}
+
+msa_status msa_dense_grad_run(msa_plan *plan, const msa_grad_args *args, msa_error *err) {
+    msa_status status = plan_check(plan, PLAN_DENSE_GRAD, err);
+    if (status) return status;
+    if (!args) return error_set(err, MSA_E_ARG, "args is NULL");
+    if (args->selection)
+        return error_set(err, MSA_E_ARG, "dense takes no selection; msa_sparse_grad_run does");
+    return run_grad(plan, args, err);
+}
+
+msa_status msa_sparse_grad_run(msa_plan *plan, const msa_grad_args *args, msa_error *err) {
+    msa_status status = plan_check(plan, PLAN_SPARSE_GRAD, err);
+    if (status) return status;
+    if (!args) return error_set(err, MSA_E_ARG, "args is NULL");
+    status = attend_check_selection(plan, args->selection, err);
+    return status ? status : run_grad(plan, args, err);
+}

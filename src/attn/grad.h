@@ -1,0 +1,49 @@
+/* grad.h: card of the gradients of dense and sparse.
+ *
+ *   P[t,h,j] = exp(scale q[t,h].k[j] - lse[t,h])   for visible j (of the selected blocks), else 0
+ *   delta[t,h] = sum over c of d_out out           dS = P (d_out[t,h].v[j] - delta[t,h])
+ *   dq[t,h] = scale sum_j dS k[j]
+ *   dk[j]   = scale sum_{t,h} dS q[t,h]            dv[j] = sum_{t,h} P d_out[t,h]
+ *
+ * All of it f32, lanes widened exactly; dq, dk, dv written. A query that sees nothing (empty list,
+ * lse -inf) has no term: its dq is 0. NaN or infinity in a request spreads over its gradients at
+ * will, not beyond it: documents never share a product. Sums of dk and dv run over a chunk's rows,
+ * then over chunks; those of dq over the blocks of a part, then over parts: fixed by the plan and
+ * the selection. Error against the double reference: of the order of the plain f32 computation.
+ * The order of work is grad_walk.h, the kernel attend_grad_simd.c, the reference grad_ref.c. */
+#ifndef MSA_ATTN_GRAD_H
+#define MSA_ATTN_GRAD_H
+
+#include "attn/grad_walk.h"
+
+/* The block of one head, widened into the shapes that the kernels read. */
+typedef struct grad_block {
+    float *panels, *rows; /* [B/16][dim][16]; [B][grad_stride(dim)]; either may be NULL */
+    int dim, stride;
+} grad_block;
+
+void grad_block_lay_out(grad_block *b, const msa_shape *s, int dim, bool rows, carver *c);
+/* Reads the first n tokens of a block. */
+void grad_block_open(grad_block *b, const msa_plan *plan, const msa_lane *lane,
+                     const plan_request *r, int32_t head, int64_t block, int n);
+
+/* dst[0..dim) from src, and zeros up to dim rounded up to 16. */
+static inline void grad_copy_row(float *dst, const float *src, int dim) {
+    memcpy(dst, src, (size_t)dim * sizeof(float));
+    for (int c = dim; c % 16; c++) dst[c] = 0;
+}
+/* out[c] = sum over parts of part[p * stride + c], in order. */
+void grad_sum_parts(const float *part, int64_t stride, int n_parts, int dim, float *out);
+
+/* A lane of gradients: contiguous, MSA_TOKENS. */
+msa_status grad_check_lane(const msa_plan *plan, const msa_lane *lane, const char *name,
+                           int32_t n_heads, int32_t dim, msa_error *err);
+/* scale, or 1/sqrt(d) for 0; 0 with an error if it is neither. */
+msa_status grad_check_scale(const msa_shape *s, float scale, float *out, msa_error *err);
+
+/* The truth, in double, plain loops: softmax and output are computed anew, out and lse not read.
+ * dk and dv [tokens, Hkv, d], must be 0. */
+void grad_ref(const msa_shape *shape, const msa_batch *batch, const msa_grad_args *args, double *dq,
+              double *dk, double *dv);
+
+#endif
