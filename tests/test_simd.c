@@ -159,6 +159,12 @@ static void copies_constants_and_selections_move_bits_untouched(void **state) {
             uint32_t bits = 0;
             for (int i = 0; i < 16; i++) bits |= (uint32_t)(a[i] > b[i]) << i;
             assert_int_equal(w->gt_bits(a, b), bits);
+            float x[16], y[16];
+            any_floats(&r, x, 16);
+            any_floats(&r, y, 16);
+            w->if_gt(a, b, x, y, out);
+            for (int i = 0; i < 16; i++)
+                assert_memory_equal(&out[i], a[i] > b[i] ? &x[i] : &y[i], 4);
         }
     }
 }

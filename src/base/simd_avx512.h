@@ -69,6 +69,9 @@ SIMD_INLINE vf v_first(int n, vf a, vf b) {
 SIMD_INLINE uint32_t v_gt_bits(vf a, vf b) {
     return _mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ);
 }
+SIMD_INLINE vf v_if_gt(vf a, vf b, vf x, vf y) {
+    return (vf){_mm512_mask_blend_ps(_mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ), y.v, x.v)};
+}
 SIMD_INLINE float v_sum(vf a) {
     __m256 h = _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
     __m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));

@@ -92,6 +92,10 @@ SIMD_INLINE uint32_t v_gt_bits(vf a, vf b) {
     V_EACH bits |= vaddvq_u32(vandq_u32(vcgtq_f32(a.q[i], b.q[i]), w)) << 4 * i;
     return bits;
 }
+SIMD_INLINE vf v_if_gt(vf a, vf b, vf x, vf y) {
+    V_EACH y.q[i] = vbslq_f32(vcgtq_f32(a.q[i], b.q[i]), x.q[i], y.q[i]);
+    return y;
+}
 SIMD_INLINE float v_sum(vf a) {
     float32x4_t q = vaddq_f32(vaddq_f32(a.q[0], a.q[2]), vaddq_f32(a.q[1], a.q[3]));
     float32x2_t h = vadd_f32(vget_low_f32(q), vget_high_f32(q));

@@ -86,6 +86,10 @@ SIMD_INLINE uint32_t v_gt_bits(vf a, vf b) {
     V_EACH bits |= (uint32_t)(a.lane[i] > b.lane[i]) << i;
     return bits;
 }
+SIMD_INLINE vf v_if_gt(vf a, vf b, vf x, vf y) {
+    vf_bits greater = a.lane > b.lane;
+    return (vf){(vf_lanes)((greater & (vf_bits)x.lane) | (~greater & (vf_bits)y.lane))};
+}
 SIMD_INLINE float v_sum(vf a) {
     for (int half = 8; half > 0; half /= 2)
         for (int i = 0; i < half; i++) a.lane[i] += a.lane[i + half];

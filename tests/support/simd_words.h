@@ -8,12 +8,14 @@
 typedef void word1(const float *a, float *out);
 typedef void word2(const float *a, const float *b, float *out);
 typedef void word3(const float *a, const float *b, const float *c, float *out);
+typedef void word4(const float *a, const float *b, const float *c, const float *d, float *out);
 
 typedef struct simd_words {
     word1 *copy, *round, *pow2, *exp2, *exp, *swap_pairs, *exponent, *log2;
     word1 *transpose; /* 256 floats */
     word2 *add, *sub, *mul, *div, *max, *min;
     word3 *fma, *muladd;
+    word4 *if_gt;
     void (*set1)(float x, float *out);
     void (*load_part)(const float *p, int n, float *out);
     void (*store_part)(float *p, const float *a, int n);

@@ -72,6 +72,9 @@ static void first(int n, const float *a, const float *b, float *out) {
 static uint32_t gt_bits(const float *a, const float *b) {
     return v_gt_bits(v_load(a), v_load(b));
 }
+static void if_gt(const float *a, const float *b, const float *x, const float *y, float *out) {
+    v_store(out, v_if_gt(v_load(a), v_load(b), v_load(x), v_load(y)));
+}
 static float sum(const float *a) {
     return v_sum(v_load(a));
 }
@@ -139,6 +142,7 @@ const simd_words SIMD_NAME(simd_words) = {
     .store_part = store_part,
     .first = first,
     .gt_bits = gt_bits,
+    .if_gt = if_gt,
     .sum = sum,
     .maxof = maxof,
     .load_bf16 = load_bf16,
