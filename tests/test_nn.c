@@ -1,6 +1,4 @@
 /* test_nn.c: norm, RoPE and SwiGLU on every instruction set against their definitions. */
-#include "support/support.h"
-
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,25 +6,7 @@
 #include "nn/mlp.h"
 #include "nn/norm.h"
 #include "nn/rope.h"
-
-typedef void on_isa_fn(rng *r);
-
-static void on_every_isa(on_isa_fn *check) {
-    msa_isa isas[MSA_ISA_COUNT], before = msa_isa_current();
-    int n_isas = isas_available(isas);
-    for (int k = 0; k < n_isas; k++) {
-        rng r = rng_seed(21);
-        assert_ok(msa_isa_use(isas[k], NULL), NULL);
-        check(&r);
-    }
-    assert_ok(msa_isa_use(before, NULL), NULL);
-}
-
-static float *random_floats(rng *r, size_t n) {
-    float *x = malloc(n * sizeof *x);
-    rng_fill_normal(r, x, n, 2);
-    return x;
-}
+#include "support/numbers.h"
 
 /* ---- norm ---- */
 
@@ -36,7 +16,8 @@ static void check_norm(rng *r) {
         for (int plus_one = 0; plus_one <= 1; plus_one++) {
             enum { ROWS = 5 };
             int64_t n = widths[i], stride = n + 3;
-            float *x = random_floats(r, (size_t)(ROWS * stride)), *w = random_floats(r, (size_t)n);
+            float *x = random_floats(r, (size_t)(ROWS * stride), 2),
+                  *w = random_floats(r, (size_t)n, 2);
             float *y = calloc((size_t)(ROWS * stride), sizeof *y);
             float *expected = calloc((size_t)(ROWS * stride), sizeof *y);
             norm_rows rows = {x, y, stride, stride, ROWS, n, w, 1e-5f, plus_one};
@@ -83,13 +64,13 @@ static void check_rope_case(rng *r, rope_case c) {
     float factors[128];
     for (int i = 0; i < 128; i++) factors[i] = 1 + 7 * rng_uniform(r);
     rope_params p = {c.pairs, c.n_rot, c.base, c.linear_factor, c.factors ? factors : NULL};
-    float *x = random_floats(r, n), *expected = malloc(n * sizeof *x),
+    float *x = random_floats(r, n, 2), *expected = malloc(n * sizeof *x),
           *before = malloc(n * sizeof *x);
     memcpy(expected, x, n * sizeof *x);
     memcpy(before, x, n * sizeof *x);
     float *table = malloc(rope_table_floats(&p, TOKENS) * sizeof *table);
     rope_table(&p, c.first, TOKENS, table);
-    rope_rows rows = {x, TOKENS, stride, c.n_heads, c.head_dim, c.n_rot, c.pairs, table};
+    rope_rows rows = {x, TOKENS, stride, c.n_heads, c.head_dim, c.n_rot, c.pairs, table, 0};
     rope_apply(&rows, 2);
     rows.x = expected;
     rope_apply_ref(&rows, &p, c.first);
@@ -152,9 +133,9 @@ static void products_depend_on_distance_alone(void **state) {
             memcpy(a, q, sizeof a);
             memcpy(b, k, sizeof b);
             rope_table(&p, at + 37, 1, table);
-            rope_apply(&(rope_rows){a, 1, 64, 1, 64, 64, p.pairs, table}, 1);
+            rope_apply(&(rope_rows){a, 1, 64, 1, 64, 64, p.pairs, table, 0}, 1);
             rope_table(&p, at, 1, table);
-            rope_apply(&(rope_rows){b, 1, 64, 1, 64, 64, p.pairs, table}, 1);
+            rope_apply(&(rope_rows){b, 1, 64, 1, 64, 64, p.pairs, table, 0}, 1);
             for (int i = 0; i < 64; i++) sum += (double)a[i] * b[i];
             if (at == 0) first = sum;
             assert_true(fabs(sum - first) < 1e-4);
@@ -168,7 +149,7 @@ static void check_swiglu(rng *r) {
     const int64_t sizes[] = {1, 15, 16, 17, 1536, 40001};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         size_t n = (size_t)sizes[i];
-        float *gate = random_floats(r, n), *up = random_floats(r, n);
+        float *gate = random_floats(r, n, 2), *up = random_floats(r, n, 2);
         float *y = malloc(n * sizeof *y), *expected = malloc(n * sizeof *y);
         for (size_t j = 0; j < n; j++) gate[j] *= 5;
         mlp_swiglu(gate, up, y, sizes[i], 2);
@@ -190,11 +171,43 @@ static void gates_are_those_of_the_definition(void **state) {
     on_every_isa(check_swiglu);
 }
 
+/* Gates and ups that lie on, inside and far outside the limit. */
+static void check_swiglu_oai(rng *r) {
+    const int64_t sizes[] = {1, 15, 16, 17, 1536, 40001};
+    const mlp_oai kinds[] = {{1.702f, 7}, {1, 0.5f}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (size_t k = 0; k < 2; k++) {
+            size_t n = (size_t)sizes[i];
+            float *gate = random_floats(r, n, 6), *up = random_floats(r, n, 6);
+            float *y = floats_of(n, 0), *expected = floats_of(n, 0);
+            for (size_t j = 0; j < n; j += 5) gate[j] = kinds[k].limit;
+            for (size_t j = 0; j < n; j += 7) up[j] = -kinds[k].limit;
+            mlp_swiglu_oai(&kinds[k], gate, up, y, sizes[i], 2);
+            mlp_swiglu_oai_ref(&kinds[k], gate, up, expected, sizes[i]);
+            for (size_t j = 0; j < n; j++) {
+                double relative = 1e-6 + 1e-7 * fabs((double)kinds[k].alpha * gate[j]);
+                assert_close("swiglu_oai", &y[j], &expected[j], 1, relative, 1e-36);
+            }
+            mlp_swiglu_oai(&kinds[k], gate, up, up, sizes[i], 1); /* in place */
+            assert_memory_equal(up, y, n * sizeof *y);
+            free(gate), free(up), free(y), free(expected);
+        }
+    float gate[5] = {NAN, 1, INFINITY, -1000, 1}, up[5] = {1, NAN, INFINITY, 1, -INFINITY}, y[5];
+    mlp_swiglu_oai(&kinds[0], gate, up, y, 5, 1);
+    assert_true(isnan(y[0]) && isnan(y[1]));
+    assert_true(fabsf(y[2] - 56) < 1e-3f && fabsf(y[3]) < 1e-30f && y[4] < -4.5f);
+}
+
+static void clamped_gates_are_those_of_the_definition(void **state) {
+    (void)state;
+    on_every_isa(check_swiglu_oai);
+}
+
 /* ---- threads ---- */
 
 static void check_threads(rng *r) {
     enum { ROWS = 300, N = 192 };
-    float *x = random_floats(r, ROWS * N), *w = random_floats(r, N);
+    float *x = random_floats(r, ROWS * N, 2), *w = random_floats(r, N, 2);
     float *one = malloc(sizeof(float) * ROWS * N), *many = malloc(sizeof(float) * ROWS * N);
     rope_params p = {ROPE_ADJACENT, 64, 10000, 1, NULL};
     float *table = malloc(rope_table_floats(&p, ROWS) * sizeof *table);
@@ -202,8 +215,9 @@ static void check_threads(rng *r) {
     for (int n_threads = 1; n_threads <= 3; n_threads++) {
         float *y = n_threads == 1 ? one : many;
         norm_rms(&(norm_rows){x, y, N, N, ROWS, N, w, 1e-5f, 0}, n_threads);
-        rope_apply(&(rope_rows){y, ROWS, N, 3, 64, 64, ROPE_ADJACENT, table}, n_threads);
+        rope_apply(&(rope_rows){y, ROWS, N, 3, 64, 64, ROPE_ADJACENT, table, 0}, n_threads);
         mlp_swiglu(y, x, y, ROWS * N, n_threads);
+        mlp_swiglu_oai(&(mlp_oai){1.702f, 7}, y, x, y, ROWS * N, n_threads);
         if (n_threads > 1) assert_memory_equal(one, many, sizeof(float) * ROWS * N);
     }
     free(x), free(w), free(one), free(many), free(table);
@@ -222,6 +236,7 @@ int main(void) {
         cmocka_unit_test(far_positions_turn_by_the_right_angle),
         cmocka_unit_test(products_depend_on_distance_alone),
         cmocka_unit_test(gates_are_those_of_the_definition),
+        cmocka_unit_test(clamped_gates_are_those_of_the_definition),
         cmocka_unit_test(the_number_of_threads_changes_no_bit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /* quant.c: the table of formats, and which kernels run. */
 #include "nn/quant.h"
 
-#include "msa/msa.h"
+#include "nn/kernels.h"
 
 static const quant_format FORMATS[QUANT_TYPE_COUNT] = {
     [QUANT_F32] = {"F32", 1, 4},
@@ -41,21 +41,8 @@ static const quant_format FORMATS[QUANT_TYPE_COUNT] = {
     [42] = {"Q2_0", 64, 18},
 };
 
-extern const quant_kernels quant_kernels_scalar, quant_kernels_avx2, quant_kernels_avx512,
-    quant_kernels_neon;
-
-static const quant_kernels *const TABLE[MSA_ISA_COUNT] = {
-    [MSA_ISA_SCALAR] = &quant_kernels_scalar,
-#if defined(__x86_64__)
-    [MSA_ISA_AVX2] = &quant_kernels_avx2,
-    [MSA_ISA_AVX512] = &quant_kernels_avx512,
-#elif defined(__aarch64__)
-    [MSA_ISA_NEON] = &quant_kernels_neon,
-#endif
-};
-
 const quant_kernels *quant_kernels_current(void) {
-    return TABLE[msa_isa_current()];
+    return nn_kernels_get()->quant;
 }
 
 const quant_format *quant_format_find(uint32_t type) {
@@ -63,7 +50,7 @@ const quant_format *quant_format_find(uint32_t type) {
 }
 
 bool quant_supported(uint32_t type) {
-    return type < QUANT_TYPE_COUNT && quant_kernels_scalar.dot[type] != NULL;
+    return type < QUANT_TYPE_COUNT && quant_kernels_current()->dot[type] != NULL;
 }
 
 size_t quant_row_bytes(uint32_t type, int64_t n) {

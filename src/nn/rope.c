@@ -3,19 +3,7 @@
 
 #include <math.h>
 
-#include "msa/msa.h"
-
-extern rope_apply_fn rope_apply_scalar, rope_apply_avx2, rope_apply_avx512, rope_apply_neon;
-
-static rope_apply_fn *const TABLE[MSA_ISA_COUNT] = {
-    [MSA_ISA_SCALAR] = rope_apply_scalar,
-#if defined(__x86_64__)
-    [MSA_ISA_AVX2] = rope_apply_avx2,
-    [MSA_ISA_AVX512] = rope_apply_avx512,
-#elif defined(__aarch64__)
-    [MSA_ISA_NEON] = rope_apply_neon,
-#endif
-};
+#include "nn/kernels.h"
 
 void rope_table(const rope_params *p, int64_t first, int64_t n, float *table) {
     int half = p->n_rot / 2;
@@ -36,7 +24,7 @@ void rope_table(const rope_params *p, int64_t first, int64_t n, float *table) {
 enum { MIN_FLOATS = 1 << 15, TOKENS = 8 }; /* worth waking other threads for; tokens per piece */
 
 void rope_apply(const rope_rows *rows, int n_threads) {
-    rope_apply_fn *kernel = TABLE[msa_isa_current()];
+    rope_apply_fn *kernel = nn_kernels_get()->rope_apply;
     if (n_threads == 1 || rows->n_tokens * rows->n_heads * rows->n_rot < MIN_FLOATS) {
         kernel(rows, 0, rows->n_tokens);
         return;

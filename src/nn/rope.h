@@ -43,6 +43,7 @@ typedef struct rope_rows {
     int32_t n_heads, head_dim, n_rot;
     rope_pairs pairs;
     const float *table;
+    int back; /* 1: turn back, by the negative angles: the gradient of the turn */
 } rope_rows;
 
 void rope_apply(const rope_rows *rows, int n_threads);

@@ -13,6 +13,7 @@ void rope_apply_ref(const rope_rows *rows, const rope_params *p, int64_t first) 
                 int b = p->pairs == ROPE_SPLIT ? i + half : 2 * i + 1;
                 double factor = p->linear_factor * (p->factors ? (double)p->factors[i] : 1.0);
                 double angle = (double)(first + t) * (pow(p->base, -2.0 * i / p->n_rot) / factor);
+                if (rows->back) angle = -angle;
                 double xa = x[a], xb = x[b];
                 x[a] = (float)(xa * cos(angle) - xb * sin(angle));
                 x[b] = (float)(xa * sin(angle) + xb * cos(angle));

@@ -1,0 +1,51 @@
+/* numbers.c: see numbers.h. */
+#include "support/numbers.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+void on_every_isa(on_isa_fn *check) {
+    msa_isa isas[MSA_ISA_COUNT], before = msa_isa_current();
+    int n_isas = isas_available(isas);
+    for (int k = 0; k < n_isas; k++) {
+        rng r = rng_seed(21);
+        assert_ok(msa_isa_use(isas[k], NULL), NULL);
+        check(&r);
+    }
+    assert_ok(msa_isa_use(before, NULL), NULL);
+}
+
+static float *allocate(size_t n) {
+    float *x = malloc((n ? n : 1) * sizeof *x);
+    assert_non_null(x);
+    return x;
+}
+
+float *random_floats(rng *r, size_t n, float sigma) {
+    float *x = allocate(n);
+    rng_fill_normal(r, x, n, sigma);
+    return x;
+}
+
+float *floats_of(size_t n, float value) {
+    float *x = allocate(n);
+    for (size_t i = 0; i < n; i++) x[i] = value;
+    return x;
+}
+
+float *copy_floats(const float *x, size_t n) {
+    float *copy = allocate(n);
+    memcpy(copy, x, n * sizeof *x);
+    return copy;
+}
+
+void assert_close(const char *what, const float *found, const float *expected, size_t n,
+                  double relative, double absolute) {
+    for (size_t i = 0; i < n; i++) {
+        double error = fabs((double)found[i] - expected[i]);
+        if (!(error <= relative * fabs((double)expected[i]) + absolute))
+            fail_msg("%s on %s, element %zu of %zu: %.9g; expected %.9g", what,
+                     msa_isa_name(msa_isa_current()), i, n, (double)found[i], (double)expected[i]);
+    }
+}
