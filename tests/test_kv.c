@@ -70,6 +70,10 @@ static void assert_twin(const msa_kv *kv, const twin *t) {
         msa_kv_lanes(kv, layer, &lane[0], &lane[1], &lane[2]);
         for (int i = 0; i < KV_LANES; i++) {
             int heads = i == KV_LANE_INDEX ? p->n_index_keys : p->n_kv_heads;
+            if (i == KV_LANE_INDEX && layer < p->first_index_layer) {
+                assert_null(lane[i].data);
+                continue;
+            }
             int dim = i == KV_LANE_INDEX ? p->index_dim : p->head_dim;
             for (int64_t token = 0; token < t->length; token++)
                 for (int j = 0; j < heads * dim; j++) {
@@ -94,7 +98,8 @@ static void twin_write(twin *t, const msa_kv_params *p, rng *r, int64_t first, i
             rng_fill_normal(r, row[i], (size_t)(n * lane_width(p, i)), 2);
         }
         assert_ok(msa_kv_write(t->seq, layer, first, n, row[0], row[1],
-                               p->n_index_keys ? row[2] : NULL, &err),
+                               p->n_index_keys && layer >= p->first_index_layer ? row[2] : NULL,
+                               &err),
                   &err);
     }
 }
@@ -231,6 +236,9 @@ static void random_histories_match_the_dense_reference(void **state) {
         p.k_dtype = MSA_BF16, p.v_dtype = MSA_F32, p.index_dtype = MSA_F16;
         p.head_dim = 16, p.index_dim = 40, p.n_index_keys = 2, p.block = 32, p.n_pages = 10;
         random_histories(&p, 2, 600);
+        p.n_layers = 5, p.first_index_layer = 3;
+        random_histories(&p, 4, 300);
+        p.n_layers = 2, p.first_index_layer = 0;
         p.k_dtype = MSA_F32, p.v_dtype = MSA_F16;
         p.n_index_keys = 0, p.index_dim = 0, p.n_kv_heads = 1, p.head_dim = 8;
         random_histories(&p, 3, 600);
@@ -429,6 +437,8 @@ static void parameters_out_of_range_are_named(void **state) {
         {offsetof(msa_kv_params, head_dim), 264, "keys"},
         {offsetof(msa_kv_params, n_index_keys), 0, "index keys"},
         {offsetof(msa_kv_params, index_dim), 0, "index keys"},
+        {offsetof(msa_kv_params, first_index_layer), -1, "first_index_layer"},
+        {offsetof(msa_kv_params, first_index_layer), 3, "first_index_layer"},
         {offsetof(msa_kv_params, block), 48, "block"},
         {offsetof(msa_kv_params, block), 8, "block"},
         {offsetof(msa_kv_params, v_dtype), 3, "values"},

@@ -26,6 +26,7 @@ typedef struct msa_kv_params {
     int32_t n_layers;
     int32_t n_kv_heads, head_dim;    /* of K and V */
     int32_t n_index_keys, index_dim; /* of the index keys; both 0: no third lane */
+    int32_t first_index_layer;       /* layers before it have no third lane; 0: all have one */
     int32_t block;                   /* B tokens a page */
     msa_dtype k_dtype, v_dtype, index_dtype;
     int64_t n_pages; /* capacity of the arena: tokens / B, rounded up, plus forks */
@@ -47,8 +48,9 @@ MSA_API int64_t msa_kv_length(const msa_kv_seq *seq);
  * names how many pages were needed and how many are free; nothing has changed then. */
 MSA_API msa_status msa_kv_reserve(msa_kv_seq *seq, int64_t n, msa_error *err);
 /* Writes tokens length+first .. length+first+n-1 of one layer, rounded to the stored formats.
- * k, v [n, Hkv, d]; ki [n, Hik, di], NULL without a third lane. They must be reserved, and of each
- * layer be written in order: writing again is fine, leaving a hole is MSA_E_ARG. */
+ * k, v [n, Hkv, d]; ki [n, Hik, di], NULL where the layer has no third lane. They must be
+ * reserved, and of each layer be written in order: writing again is fine, leaving a hole is
+ * MSA_E_ARG. */
 MSA_API msa_status msa_kv_write(msa_kv_seq *seq, int32_t layer, int64_t first, int64_t n,
                                 const float *k, const float *v, const float *ki, msa_error *err);
 /* The first n reserved tokens become part of the sequence. All layers must have been written:
@@ -58,8 +60,8 @@ MSA_API msa_status msa_kv_commit(msa_kv_seq *seq, int64_t n, msa_error *err);
 MSA_API msa_status msa_kv_truncate(msa_kv_seq *seq, int64_t length, msa_error *err);
 
 /* The lanes of one layer, for the operators of attn.h together with the sequence's page table.
- * Valid while the msa_kv lives. index->data is NULL without a third lane; a layer that the cache
- * does not have gives lanes of zeros, their data NULL. */
+ * Valid while the msa_kv lives. index->data is NULL where the layer has no third lane; a layer that
+ * the cache does not have gives lanes of zeros, their data NULL. */
 MSA_API void msa_kv_lanes(const msa_kv *kv, int32_t layer, msa_lane *k, msa_lane *v,
                           msa_lane *index);
 /* Pages of the sequence in order; *n_pages covers the reserved tokens too. Valid until the next

@@ -34,27 +34,34 @@ static msa_status check_params(const msa_kv_params *p, msa_error *err) {
     if (!status) status = check_lane("values", p->n_kv_heads, p->head_dim, p->v_dtype, err);
     if (!status && (p->n_index_keys != 0 || p->index_dim != 0))
         status = check_lane("index keys", p->n_index_keys, p->index_dim, p->index_dtype, err);
+    if (!status && (p->first_index_layer < 0 || p->first_index_layer > p->n_layers))
+        status = error_set(err, MSA_E_ARG, "first_index_layer must be in 0..%d, not %d",
+                           p->n_layers, p->first_index_layer);
     return status;
 }
 
 /* Heads, widths and the block are small by now: a page fits 64 bits, all of them may not. */
 static bool lay_out(msa_kv *kv) {
     const msa_kv_params *p = &kv->params;
+    size_t size[KV_LANES], layer = 0, main, index;
     kv->lane[KV_LANE_K] = (kv_lane){p->k_dtype, p->n_kv_heads, p->head_dim, 0, 0, 0};
     kv->lane[KV_LANE_V] = (kv_lane){p->v_dtype, p->n_kv_heads, p->head_dim, 0, 0, 0};
     kv->lane[KV_LANE_INDEX] = (kv_lane){p->index_dtype, p->n_index_keys, p->index_dim, 0, 0, 0};
     for (int i = 0; i < KV_LANES; i++) {
         kv_lane *lane = &kv->lane[i];
-        size_t all;
         lane->page_elems = (int64_t)lane->n_heads * p->block * lane->dim;
         lane->page_bytes =
             lane->n_heads ? (size_t)lane->page_elems * (size_t)msa_dtype_size(lane->dtype) : 0;
-        lane->offset = kv->layer_bytes;
-        if (!size_mul(lane->page_bytes, (size_t)p->n_pages, &all) ||
-            !size_add(kv->layer_bytes, all, &kv->layer_bytes))
+        lane->offset = layer;
+        if (!size_mul(lane->page_bytes, (size_t)p->n_pages, &size[i]) ||
+            !size_add(layer, size[i], &layer))
             return false;
     }
-    return size_mul(kv->layer_bytes, (size_t)p->n_layers, &kv->n_bytes) &&
+    kv->index_bytes = size[KV_LANE_INDEX];
+    kv->main_bytes = layer - kv->index_bytes;
+    return size_mul(kv->main_bytes, (size_t)p->n_layers, &main) &&
+           size_mul(kv->index_bytes, (size_t)(p->n_layers - p->first_index_layer), &index) &&
+           size_add(main, index, &kv->n_bytes) &&
            size_add(kv->n_bytes, READABLE_BEHIND, &kv->n_bytes);
 }
 
@@ -103,14 +110,17 @@ int64_t msa_kv_pages_free(const msa_kv *kv) {
 }
 
 size_t msa_kv_bytes_per_token(const msa_kv *kv) {
-    size_t page = 0;
-    for (int i = 0; i < KV_LANES; i++) page += kv->lane[i].page_bytes;
-    return page / (size_t)kv->params.block * (size_t)kv->params.n_layers;
+    const msa_kv_params *p = &kv->params;
+    size_t main = kv->lane[KV_LANE_K].page_bytes + kv->lane[KV_LANE_V].page_bytes;
+    size_t index = kv->lane[KV_LANE_INDEX].page_bytes;
+    return main / (size_t)p->block * (size_t)p->n_layers +
+           index / (size_t)p->block * (size_t)(p->n_layers - p->first_index_layer);
 }
 
 static msa_lane view_lane(const msa_kv *kv, int32_t layer, int which) {
     const kv_lane *lane = &kv->lane[which];
-    if (lane->n_heads == 0 || layer < 0 || layer >= kv->params.n_layers) return (msa_lane){0};
+    if (layer < 0 || layer >= kv->params.n_layers || !kv_lane_exists(kv, layer, which))
+        return (msa_lane){0};
     return (msa_lane){
         .data = kv_lane_start(kv, layer, which),
         .dtype = lane->dtype,
@@ -145,7 +155,8 @@ void kv_page_copy(msa_kv *kv, int32_t to, int32_t from) {
     for (int32_t layer = 0; layer < kv->params.n_layers; layer++)
         for (int i = 0; i < KV_LANES; i++) {
             size_t bytes = kv->lane[i].page_bytes;
+            if (!kv_lane_exists(kv, layer, i)) continue;
             char *start = kv_lane_start(kv, layer, i);
-            if (bytes) memcpy(start + (size_t)to * bytes, start + (size_t)from * bytes, bytes);
+            memcpy(start + (size_t)to * bytes, start + (size_t)from * bytes, bytes);
         }
 }

@@ -7,6 +7,8 @@
 #ifndef MSA_KV_ARENA_H
 #define MSA_KV_ARENA_H
 
+#include <stdbool.h>
+
 #include "msa/kv.h"
 
 enum { KV_LANE_K, KV_LANE_V, KV_LANE_INDEX, KV_LANES };
@@ -22,16 +24,25 @@ typedef struct kv_lane {
 struct msa_kv {
     msa_kv_params params;
     kv_lane lane[KV_LANES];
-    size_t layer_bytes, n_bytes;
+    size_t main_bytes, index_bytes, n_bytes; /* of K and V of a layer; of its index keys; of all */
     char *memory;
     int32_t *n_holders;  /* [n_pages] sequences that hold the page */
     int32_t *free_pages; /* [n_free] a stack */
     int64_t n_free;
 };
 
+/* Whether the layer has the lane. */
+static inline bool kv_lane_exists(const msa_kv *kv, int32_t layer, int lane) {
+    return kv->lane[lane].n_heads > 0 &&
+           (lane != KV_LANE_INDEX || layer >= kv->params.first_index_layer);
+}
+
 /* First byte of a lane of a layer. */
 static inline char *kv_lane_start(const msa_kv *kv, int32_t layer, int lane) {
-    return kv->memory + (size_t)layer * kv->layer_bytes + kv->lane[lane].offset;
+    int32_t before = layer - kv->params.first_index_layer;
+    size_t n_index = before > 0 ? (size_t)before : 0;
+    return kv->memory + (size_t)layer * kv->main_bytes + n_index * kv->index_bytes +
+           kv->lane[lane].offset;
 }
 
 /* A page held by one; there must be a free one. */

@@ -157,9 +157,11 @@ msa_status kv_write_threads(msa_kv_seq *seq, int32_t layer, int64_t first, int64
     const msa_kv_params *p = &seq->kv->params;
     if (layer < 0 || layer >= p->n_layers)
         return error_set(err, MSA_E_ARG, "layer %d is not in 0..%d", layer, p->n_layers - 1);
-    if ((ki != NULL) != (p->n_index_keys > 0))
-        return error_set(err, MSA_E_ARG, "this cache has %s lane of index keys, but ki is %s",
-                         p->n_index_keys > 0 ? "a" : "no", ki ? "given" : "NULL");
+    bool indexed = kv_lane_exists(seq->kv, layer, KV_LANE_INDEX);
+    if ((ki != NULL) != indexed)
+        return error_set(err, MSA_E_ARG,
+                         "this cache has %s lane of index keys in layer %d, but ki is %s",
+                         indexed ? "a" : "no", layer, ki ? "given" : "NULL");
     if (first < 0 || n < 0 || first > seq->reserved || n > seq->reserved - first)
         return error_set(err, MSA_E_ARG,
                          "%lld tokens from %lld behind the length were to be written, %lld are "
