@@ -13,26 +13,38 @@
 
 enum { N = 120, N_VOCAB = 300 };
 
-static char path[] = "/tmp/msa-oom-XXXXXX";
+/* A model, another with its index branch beside it, and one of experts. */
+enum { PLAIN, INDEXED, EXPERTS, INDEX, N_FILES };
+static char paths[N_FILES][32];
 static int32_t ids[N];
 
-static int write_model(void **state) {
+static int write_models(void **state) {
     (void)state;
-    int fd = mkstemp(path);
-    if (fd < 0) return -1;
-    close(fd);
-    tiny_params p = tiny_defaults("qwen3", 3);
-    tiny_model *m = tiny_create(&p);
-    tiny_write(m, path);
-    tiny_free(m);
+    for (int i = 0; i < N_FILES; i++) {
+        strcpy(paths[i], "/tmp/msa-oom-XXXXXX");
+        int fd = mkstemp(paths[i]);
+        if (fd < 0) return -1;
+        close(fd);
+    }
+    for (int i = PLAIN; i <= EXPERTS; i++) {
+        tiny_params p = i == EXPERTS ? tiny_m3(3) : tiny_defaults("qwen3", 3);
+        if (i == INDEXED) p.index.dim = 16, p.index.block = 16, p.index.topk = 3;
+        if (i == INDEXED) p.index.beside = true;
+        tiny_model *m = tiny_create(&p);
+        tiny_write(m, paths[i]);
+        if (i == INDEXED) tiny_write_index(m, paths[INDEX]);
+        tiny_free(m);
+    }
     rng r = rng_seed(4);
     for (int i = 0; i < N; i++) ids[i] = (int32_t)rng_below(&r, N_VOCAB);
     return 0;
 }
 
-static int remove_model(void **state) {
+static int remove_models(void **state) {
     (void)state;
-    return unlink(path);
+    for (int i = 0; i < N_FILES; i++)
+        if (unlink(paths[i])) return -1;
+    return 0;
 }
 
 static msa_session_params small_params(const msa_model *model) {
@@ -64,10 +76,19 @@ static msa_status use_session(msa_session *s, msa_error *err) {
     return status;
 }
 
-static msa_status whole_life(msa_error *err) {
+static msa_status load(msa_model **model, int which, msa_error *err) {
+    msa_status status = msa_model_load(model, paths[which], err);
+    if (status || which != INDEXED) return status;
+    status = msa_model_load_index(*model, paths[INDEX], err);
+    if (status) msa_model_free(*model);
+    if (status) *model = NULL;
+    return status;
+}
+
+static msa_status whole_life(int which, msa_error *err) {
     msa_model *model = NULL;
     msa_session *s = NULL;
-    msa_status status = msa_model_load(&model, path, err);
+    msa_status status = load(&model, which, err);
     if (!status) {
         msa_session_params p = small_params(model);
         status = msa_session_create(&s, model, &p, err);
@@ -78,15 +99,14 @@ static msa_status whole_life(msa_error *err) {
     return status;
 }
 
-static void every_allocation_may_fail(void **state) {
-    (void)state;
+static void fail_every_allocation(int which) {
     msa_error err;
-    assert_ok(whole_life(&err), &err); /* whatever is made once is there now */
+    assert_ok(whole_life(which, &err), &err); /* whatever is made once is there now */
     long live = scarce_live(), n = 0, n_done_without = 0;
     for (;; n++) {
         memset(&err, 0, sizeof err);
         scarce_begin(n);
-        msa_status status = whole_life(&err);
+        msa_status status = whole_life(which, &err);
         bool failed = scarce_end();
         assert_int_equal(scarce_live(), live);
         if (!failed) {
@@ -106,6 +126,11 @@ static void every_allocation_may_fail(void **state) {
     assert_true(n > 80 && n_done_without < n / 5);
 }
 
+static void every_allocation_may_fail(void **state) {
+    (void)state;
+    for (int which = PLAIN; which <= EXPERTS; which++) fail_every_allocation(which);
+}
+
 static msa_session *open_session(const msa_model *model) {
     msa_session_params p = small_params(model);
     msa_session *s;
@@ -120,7 +145,7 @@ static void a_feed_that_failed_can_be_fed_again(void **state) {
     msa_error err;
     msa_model *model;
     float before[N_VOCAB], after[N_VOCAB];
-    assert_ok(msa_model_load(&model, path, &err), &err);
+    assert_ok(load(&model, EXPERTS, &err), &err);
     msa_session *s = open_session(model);
     memcpy(before, msa_session_logits(s), sizeof before);
     assert_ok(msa_session_feed(s, ids + 20, N - 20, NULL, NULL, &err), &err);
@@ -146,11 +171,10 @@ static void a_feed_that_failed_can_be_fed_again(void **state) {
     msa_model_free(model);
 }
 
-static void decoding_allocates_nothing(void **state) {
-    (void)state;
+static void decode_without_memory(int which) {
     msa_error err;
     msa_model *model;
-    assert_ok(msa_model_load(&model, path, &err), &err);
+    assert_ok(load(&model, which, &err), &err);
     msa_session *s = open_session(model);
     for (int i = 0; i < 4; i++) assert_ok(msa_session_feed(s, ids, 1, NULL, NULL, &err), &err);
     scarce_begin(0);
@@ -162,11 +186,16 @@ static void decoding_allocates_nothing(void **state) {
     msa_model_free(model);
 }
 
+static void decoding_allocates_nothing(void **state) {
+    (void)state;
+    for (int which = PLAIN; which <= EXPERTS; which++) decode_without_memory(which);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_allocation_may_fail),
         cmocka_unit_test(a_feed_that_failed_can_be_fed_again),
         cmocka_unit_test(decoding_allocates_nothing),
     };
-    return cmocka_run_group_tests(tests, write_model, remove_model);
+    return cmocka_run_group_tests(tests, write_models, remove_models);
 }

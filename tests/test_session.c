@@ -11,8 +11,8 @@
 #include "msa/model.h"
 #include "support/tiny_model.h"
 
-static const char *const FAMILIES[] = {"llama", "qwen2", "qwen3"};
-enum { N_FAMILIES = 3, N = 300, N_VOCAB = 300 };
+static const char *const FAMILIES[] = {"llama", "qwen2", "qwen3", "minimax-m3"};
+enum { M3 = 3, N_FAMILIES = 4, N = 300, N_VOCAB = 300 };
 
 typedef struct fixture {
     tiny_model *tiny;
@@ -20,24 +20,45 @@ typedef struct fixture {
     int32_t ids[N];
 } fixture;
 
-static fixture open_fixture(const tiny_params *params) {
-    char path[] = "/tmp/msa-session-XXXXXX";
+/* A name of a new file. */
+static void make_path(char path[32]) {
+    strcpy(path, "/tmp/msa-session-XXXXXX");
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     close(fd);
+}
+
+static void load_index(fixture *f) {
+    char path[32];
+    msa_error err;
+    make_path(path);
+    tiny_write_index(f->tiny, path);
+    assert_int_equal(msa_model_get_info(f->model)->has_index, 0);
+    msa_status status = msa_model_load_index(f->model, path, &err);
+    unlink(path);
+    assert_ok(status, &err);
+    assert_string_equal(msa_model_get_info(f->model)->index_file, path);
+}
+
+static fixture open_fixture(const tiny_params *params) {
+    char path[32];
+    make_path(path);
     fixture f = {.tiny = tiny_create(params)};
     tiny_write(f.tiny, path);
     msa_error err;
     msa_status status = msa_model_load(&f.model, path, &err);
     unlink(path); /* it stays mapped */
     assert_ok(status, &err);
+    if (params->index.beside) load_index(&f);
+    assert_int_equal(msa_model_get_info(f.model)->has_index, params->index.dim > 0);
     rng r = rng_seed(params->seed + 1);
     for (int i = 0; i < N; i++) f.ids[i] = (int32_t)rng_below(&r, (uint64_t)params->n_vocab);
     return f;
 }
 
 static fixture open_family(int family) {
-    tiny_params p = tiny_defaults(FAMILIES[family], 100 + (uint64_t)family);
+    uint64_t seed = 100 + (uint64_t)family;
+    tiny_params p = family == M3 ? tiny_m3(seed) : tiny_defaults(FAMILIES[family], seed);
     p.tied = family == 1;
     return open_fixture(&p);
 }
@@ -51,7 +72,7 @@ static void close_fixture(fixture *f) {
 static msa_session_params small_params(const fixture *f, msa_attn_mode attn) {
     msa_session_params p = msa_session_defaults(f->model);
     p.attn = attn;
-    p.kv_dtype = MSA_F32;
+    p.kv_dtype = p.index_dtype = MSA_F32;
     p.block = 16, p.topk = 5, p.local = 2, p.init = 1;
     p.chunk = 64;
     return p;
@@ -133,10 +154,16 @@ static double worst_difference(const float *a, const double *b, size_t n) {
     return worst;
 }
 
+static bool indexed(const fixture *f, const msa_session_params *p) {
+    return f->tiny->params.index.dim && p->selector != MSA_SELECTOR_PROXY;
+}
+
 static msa_shape shape_of(const fixture *f, const msa_session_params *p) {
     const tiny_params *t = &f->tiny->params;
-    return (msa_shape){t->n_q_heads, t->n_kv_heads, t->head_dim, t->n_kv_heads, t->n_kv_heads,
-                       t->head_dim,  p->block,      p->topk,     p->local,      p->init};
+    int32_t n_keys = indexed(f, p) ? 1 : t->n_kv_heads,
+            dim = indexed(f, p) ? t->index.dim : t->head_dim;
+    return (msa_shape){t->n_q_heads, t->n_kv_heads, t->head_dim, t->n_kv_heads, n_keys,
+                       dim,          p->block,      p->topk,     p->local,      p->init};
 }
 
 typedef struct agreement {
@@ -151,8 +178,10 @@ static agreement compare_with_reference(const fixture *f, const msa_session_para
     double *logits = malloc(n_logits * sizeof *logits);
     int32_t *selected = malloc(n_ids * sizeof *selected);
     msa_shape shape = shape_of(f, p);
-    tiny_forward(f->tiny, f->ids, N, p->attn == MSA_ATTN_MSA ? &shape : NULL, p->dense_layers[0],
-                 logits, p->attn == MSA_ATTN_MSA ? selected : NULL);
+    uint64_t dense_layers = p->dense_layers[0]; /* and those that have no index */
+    if (indexed(f, p)) dense_layers |= ((uint64_t)1 << t->n_dense_layers) - 1;
+    tiny_forward(f->tiny, f->ids, N, p->attn == MSA_ATTN_MSA ? &shape : NULL, dense_layers, logits,
+                 p->attn == MSA_ATTN_MSA ? selected : NULL);
     record r = run(f, p, N);
     if (p->attn == MSA_ATTN_MSA)
         assert_memory_equal(r.selected, selected, n_ids * sizeof *selected);
@@ -183,10 +212,77 @@ static void every_family_matches_the_double_reference(void **state) {
     }
 }
 
-/* Dense: a key rounded to half may change a near tie of a selection. */
+/* The branch in the model's file, or beside it; leading dense layers, or none. */
+static void an_index_branch_selects_as_the_double_reference_does(void **state) {
+    (void)state;
+    for (int i = 0; i < N_FAMILIES; i++) {
+        tiny_params t = i == M3 ? tiny_m3(41) : tiny_defaults(FAMILIES[i], 40 + (uint64_t)i);
+        t.index.dim = i == 2 ? 40 : 16, t.index.block = 16, t.index.topk = 4;
+        t.index.local = 1, t.index.init = i % 2 && i != M3;
+        t.index.beside = i == 1 || i == 2;
+        if (i == 1) t.n_layers = 3, t.n_dense_layers = 1;
+        fixture f = open_fixture(&t);
+        msa_session_params p = msa_session_defaults(f.model);
+        assert_int_equal(p.block, 16);
+        assert_int_equal(p.topk, 4);
+        assert_int_equal(p.local, 1);
+        assert_int_equal(p.init, t.index.init);
+        assert_int_equal(p.dense_layers[0], (1 << t.n_dense_layers) - 1);
+        assert_int_equal(p.index_dtype, MSA_F16);
+        p.kv_dtype = p.index_dtype = MSA_F32;
+        matches_reference(&f, &p);
+        p.dense_layers[0] = 8; /* those without an index attend densely all the same */
+        if (t.n_layers < 4) p.dense_layers[0] = 0;
+        matches_reference(&f, &p);
+        p.topk = 6, p.local = 2, p.init = 1; /* other numbers than it was trained with */
+        matches_reference(&f, &p);
+        p.selector = MSA_SELECTOR_PROXY;
+        matches_reference(&f, &p);
+        close_fixture(&f);
+    }
+}
+
+static void models_of_experts_come_in_all_sizes(void **state) {
+    (void)state;
+    tiny_params t = tiny_m3(51);
+    t.experts.n = 16, t.experts.n_used = 3, t.experts.n_shared = 0, t.experts.n_ff = 24;
+    fixture f = open_fixture(&t);
+    msa_session_params p = small_params(&f, MSA_ATTN_MSA);
+    matches_reference(&f, &p);
+    const msa_model_info *info = msa_model_get_info(f.model);
+    assert_int_equal(info->n_experts, 16);
+    assert_int_equal(info->n_ff_shared, 0);
+    assert_int_equal(info->n_parameters - info->n_active_parameters, 2 * 13 * 3 * 24 * 64);
+    close_fixture(&f);
+    t = tiny_m3(52);
+    t.experts.n = 0, t.n_dense_layers = 0;
+    f = open_fixture(&t);
+    p = small_params(&f, MSA_ATTN_MSA);
+    matches_reference(&f, &p);
+    close_fixture(&f);
+}
+
+/* Index keys of their own format: the selection follows it, what is attended does not. */
+static void index_keys_have_a_format_of_their_own(void **state) {
+    (void)state;
+    fixture f = open_family(M3);
+    msa_session_params p = small_params(&f, MSA_ATTN_MSA);
+    record exact = run(&f, &p, N);
+    p.index_dtype = MSA_BF16;
+    record rounded = run(&f, &p, N);
+    size_t n_ids = (size_t)(f.tiny->params.n_layers * N * f.tiny->params.n_kv_heads * p.topk);
+    size_t n_other = 0;
+    for (size_t i = 0; i < n_ids; i++) n_other += exact.selected[i] != rounded.selected[i];
+    assert_in_range(n_other, 1, n_ids / 20);
+    free_record(&exact);
+    free_record(&rounded);
+    close_fixture(&f);
+}
+
+/* Dense, and without experts: a key rounded to half may change a near tie of a choice. */
 static void half_keys_and_values_stay_near(void **state) {
     (void)state;
-    for (int i = 0; i < (test_brief() ? 1 : N_FAMILIES); i++) {
+    for (int i = 0; i < (test_brief() ? 1 : M3); i++) {
         fixture f = open_family(i);
         msa_session_params p = small_params(&f, MSA_ATTN_DENSE);
         p.kv_dtype = MSA_F16;
@@ -252,9 +348,8 @@ static void one_by_one_equals_chunks_equals_all_at_once(void **state) {
     }
 }
 
-static void any_number_of_threads_gives_the_same_bits(void **state) {
-    (void)state;
-    fixture f = open_family(2);
+static void threads_give_the_same_bits(int family) {
+    fixture f = open_family(family);
     for (int attn = 0; attn < 2; attn++) {
         msa_session_params p = small_params(&f, (msa_attn_mode)attn);
         p.kv_dtype = MSA_F16;
@@ -272,9 +367,14 @@ static void any_number_of_threads_gives_the_same_bits(void **state) {
     close_fixture(&f);
 }
 
-static void all_blocks_in_reach_is_dense(void **state) {
+static void any_number_of_threads_gives_the_same_bits(void **state) {
     (void)state;
-    fixture f = open_family(0);
+    threads_give_the_same_bits(2);
+    threads_give_the_same_bits(M3);
+}
+
+static void reach_of_all_is_dense(int family) {
+    fixture f = open_family(family);
     msa_session_params p = small_params(&f, MSA_ATTN_MSA);
     p.topk = 19; /* 304 tokens */
     size_t n_logits = (size_t)N * (size_t)f.tiny->params.n_vocab;
@@ -288,15 +388,20 @@ static void all_blocks_in_reach_is_dense(void **state) {
     close_fixture(&f);
 }
 
+static void all_blocks_in_reach_is_dense(void **state) {
+    (void)state;
+    reach_of_all_is_dense(0);
+    reach_of_all_is_dense(M3);
+}
+
 /* Bits of the logits after feeding the tail [from, N) in steps of 23. */
 static void feed_tail(msa_session *s, const fixture *f, int from, float *logits) {
     for (int at = from; at < N; at += 23) feed(s, f->ids + at, N - at < 23 ? N - at : 23);
     memcpy(logits, msa_session_logits(s), (size_t)f->tiny->params.n_vocab * sizeof *logits);
 }
 
-static void rewinding_and_feeding_again_gives_the_same_bits(void **state) {
-    (void)state;
-    fixture f = open_family(1);
+static void rewound_gives_the_same_bits(int family) {
+    fixture f = open_family(family);
     float first[N_VOCAB], again[N_VOCAB];
     for (int attn = 0; attn < 2; attn++) {
         msa_session_params p = small_params(&f, (msa_attn_mode)attn);
@@ -324,9 +429,14 @@ static void rewinding_and_feeding_again_gives_the_same_bits(void **state) {
     close_fixture(&f);
 }
 
-static void forks_are_timelines_of_their_own(void **state) {
+static void rewinding_and_feeding_again_gives_the_same_bits(void **state) {
     (void)state;
-    fixture f = open_family(0);
+    rewound_gives_the_same_bits(1);
+    rewound_gives_the_same_bits(M3);
+}
+
+static void forks_go_their_own_way(int family) {
+    fixture f = open_family(family);
     msa_session_params p = small_params(&f, MSA_ATTN_MSA);
     p.kv_pages = 60;
     msa_error err;
@@ -356,6 +466,12 @@ static void forks_are_timelines_of_their_own(void **state) {
     assert_memory_equal(logits, alone, sizeof alone);
     msa_session_free(fork_of_fork);
     close_fixture(&f);
+}
+
+static void forks_are_timelines_of_their_own(void **state) {
+    (void)state;
+    forks_go_their_own_way(0);
+    forks_go_their_own_way(M3);
 }
 
 static void the_context_limit_is_an_error_before_anything_is_done(void **state) {
@@ -506,6 +622,7 @@ static void parameters_are_checked_and_filled_in(void **state) {
         {offsetof(msa_session_params, local), -1, "local"},
         {offsetof(msa_session_params, init), -1, "init"},
         {offsetof(msa_session_params, kv_dtype), 9, "format"},
+        {offsetof(msa_session_params, index_dtype), 9, "index keys"},
         {offsetof(msa_session_params, n_threads), -1, "n_threads"},
         {offsetof(msa_session_params, chunk), -1, "chunk"},
         {offsetof(msa_session_params, dense_layers), 4, "layer 2"},
@@ -570,6 +687,9 @@ static void null_is_refused_or_gives_nothing(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_family_matches_the_double_reference),
+        cmocka_unit_test(an_index_branch_selects_as_the_double_reference_does),
+        cmocka_unit_test(models_of_experts_come_in_all_sizes),
+        cmocka_unit_test(index_keys_have_a_format_of_their_own),
         cmocka_unit_test(half_keys_and_values_stay_near),
         cmocka_unit_test(odd_shapes_match_too),
         cmocka_unit_test(every_isa_selects_the_same),

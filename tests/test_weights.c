@@ -184,19 +184,20 @@ static void every_architecture_loads_with_its_differences(void **state) {
         loaded l = load((recipe){.architecture = names[i], .type = types[i], .untied = i == 1});
         const weights *w = l.w;
         assert_string_equal(w->architecture, names[i]);
-        assert_int_equal(w->n_layers, LAYERS);
-        assert_int_equal(w->n_embd, EMBD);
-        assert_int_equal(w->n_ff, FF);
-        assert_int_equal(w->n_q_heads, Q_HEADS);
-        assert_int_equal(w->n_kv_heads, KV_HEADS);
-        assert_int_equal(w->head_dim, DIM);
-        assert_int_equal(w->n_ctx_train, 512);
-        assert_int_equal(w->n_vocab, VOCAB);
-        assert_true(w->norm_eps == 1e-5f && w->rope.base == 50000 && w->rope.linear_factor == 1);
+        assert_int_equal(w->arch.n_layers, LAYERS);
+        assert_int_equal(w->arch.n_embd, EMBD);
+        assert_int_equal(w->arch.n_ff, FF);
+        assert_int_equal(w->arch.n_q_heads, Q_HEADS);
+        assert_int_equal(w->arch.n_kv_heads, KV_HEADS);
+        assert_int_equal(w->arch.head_dim, DIM);
+        assert_int_equal(w->arch.n_ctx_train, 512);
+        assert_int_equal(w->arch.n_vocab, VOCAB);
+        assert_true(w->arch.norm_eps == 1e-5f && w->rope.base == 50000 &&
+                    w->rope.linear_factor == 1);
         assert_int_equal(w->rope.pairs, i == 0 ? ROPE_ADJACENT : ROPE_SPLIT);
         assert_int_equal(w->rope.n_rot, DIM);
         assert_null(w->rope.factors);
-        assert_int_equal(w->tied, i != 1);
+        assert_int_equal(w->arch.tied, i != 1);
         assert_matrix(&w->output, types[i], VOCAB, EMBD, l.gguf,
                       i == 1 ? "output.weight" : "token_embd.weight");
         for (int j = 0; j < LAYERS; j++) {
@@ -211,9 +212,9 @@ static void every_architecture_loads_with_its_differences(void **state) {
         assert_matrix(&last->wk, types[i], KV_HEADS * DIM, EMBD, l.gguf, "blk.1.attn_k.weight");
         assert_matrix(&last->wv, types[i], KV_HEADS * DIM, EMBD, l.gguf, "blk.1.attn_v.weight");
         assert_matrix(&last->wo, types[i], EMBD, Q_HEADS * DIM, l.gguf, "blk.1.attn_output.weight");
-        assert_matrix(&last->w_gate, types[i], FF, EMBD, l.gguf, "blk.1.ffn_gate.weight");
-        assert_matrix(&last->w_up, types[i], FF, EMBD, l.gguf, "blk.1.ffn_up.weight");
-        assert_matrix(&last->w_down, types[i], EMBD, FF, l.gguf, "blk.1.ffn_down.weight");
+        assert_matrix(&last->mlp.gate, types[i], FF, EMBD, l.gguf, "blk.1.ffn_gate.weight");
+        assert_matrix(&last->mlp.up, types[i], FF, EMBD, l.gguf, "blk.1.ffn_up.weight");
+        assert_matrix(&last->mlp.down, types[i], EMBD, FF, l.gguf, "blk.1.ffn_down.weight");
         unload(&l);
     }
 }
@@ -321,7 +322,8 @@ static void formats_without_kernels_are_refused_by_name(void **state) {
 static void architectures_without_a_row_are_refused_by_name(void **state) {
     (void)state;
     refuse((recipe){.architecture = "gemma2"}, MSA_E_UNSUPPORTED, "gemma2");
-    refuse((recipe){.architecture = "minimax-m3"}, MSA_E_UNSUPPORTED, "llama, qwen2, qwen3");
+    refuse((recipe){.architecture = "gemma2"}, MSA_E_UNSUPPORTED,
+           "llama, qwen2, qwen3, minimax-m3");
     refuse((recipe){.architecture = "Llama"}, MSA_E_UNSUPPORTED, "Llama");
 }
 
@@ -373,10 +375,10 @@ static void files_written_by_the_gguf_package_load(void **state) {
         assert_ok(gguf_open(&file, test_path(path), &err), &err);
         assert_ok(weights_load(&w, file, &err), &err);
         assert_string_equal(w->architecture, names[i]);
-        assert_int_equal(w->n_vocab, 16);
-        assert_int_equal(w->head_dim, 16);
+        assert_int_equal(w->arch.n_vocab, 16);
+        assert_int_equal(w->arch.head_dim, 16);
         assert_int_equal(w->layers[0].wk.type, QUANT_F16);
-        assert_int_equal(w->layers[0].w_up.type, QUANT_Q8_0);
+        assert_int_equal(w->layers[0].mlp.up.type, QUANT_Q8_0);
         assert_int_equal(w->rope.factors != NULL, i == 0);
         weights_free(w);
         gguf_close(file);
@@ -391,12 +393,12 @@ static void the_demo_model_loads(void **state) {
     msa_error err;
     assert_ok(gguf_open(&file, test_path(TEST_MODEL), &err), &err);
     assert_ok(weights_load(&w, file, &err), &err);
-    assert_int_equal(w->n_layers, 30);
-    assert_int_equal(w->n_q_heads, 9);
-    assert_int_equal(w->n_kv_heads, 3);
-    assert_int_equal(w->head_dim, 64);
-    assert_int_equal(w->n_vocab, 49152);
-    assert_true(w->tied && w->rope.base == 100000 && w->rope.pairs == ROPE_ADJACENT);
+    assert_int_equal(w->arch.n_layers, 30);
+    assert_int_equal(w->arch.n_q_heads, 9);
+    assert_int_equal(w->arch.n_kv_heads, 3);
+    assert_int_equal(w->arch.head_dim, 64);
+    assert_int_equal(w->arch.n_vocab, 49152);
+    assert_true(w->arch.tied && w->rope.base == 100000 && w->rope.pairs == ROPE_ADJACENT);
     assert_int_equal(w->n_parameters, 134515008);
     char text[64];
     weights_describe_formats(w, text, sizeof text);

@@ -28,20 +28,34 @@ extern "C" {
 typedef struct msa_model msa_model;
 
 typedef struct msa_model_info {
-    const char *architecture; /* "llama", "qwen2", "qwen3" */
+    const char *architecture; /* "llama", "qwen2", "qwen3", "minimax-m3" */
     const char *name;         /* general.name, or "" */
     const char *weights;      /* formats and their share: "Q4_1 75 %, Q8_0 24 %, F32 1 %" */
     int64_t n_parameters, n_file_bytes, n_weight_bytes;
     int32_t n_layers, n_embd, n_ff, n_q_heads, n_kv_heads, head_dim, n_ctx_train, n_vocab;
     float rope_base;
-    int32_t has_index;         /* 1 where the file holds an index branch */
+    int32_t has_index;         /* 1 with an index branch, in its file or loaded beside it */
     const char *tokenizer;     /* "gpt2 (smollm)": model and pre-tokeniser */
     const char *chat_template; /* recognised family ("chatml", "llama-3.1"), "unknown" or "none" */
+    int32_t n_rot;             /* elements of a head that RoPE turns */
+    /* The index branch, as it was trained; zeros without. The first n_dense_layers have none. */
+    int32_t n_dense_layers, index_dim, index_block, index_topk, index_local, index_init;
+    int64_t n_index_parameters;
+    const char *index_file; /* where it was loaded from, "" where it is the model's own or none */
+    /* Mixture of experts in the layers from n_dense_layers on; zeros without. */
+    int32_t n_experts, n_experts_used, n_ff_expert, n_ff_shared;
+    int64_t n_active_parameters; /* those a token goes through: all, or those of its experts */
 } msa_model_info;
 
-/* Loads a GGUF v3 file of the Llama family by mapping it. MSA_E_FORMAT names the key or tensor that
- * is missing, truncated or contradicts another; MSA_E_UNSUPPORTED what this version cannot run. */
+/* Loads a GGUF v3 file of the Llama family or of MiniMax-M3's architecture by mapping it.
+ * MSA_E_FORMAT names the key or tensor that is missing, truncated or contradicts another;
+ * MSA_E_UNSUPPORTED what this version cannot run. */
 MSA_API msa_status msa_model_load(msa_model **model, const char *path, msa_error *err);
+/* Adds an index branch trained for this model, from a file of its own (GGUF of architecture
+ * "msa-index"); before any session is created. MSA_E_FORMAT, nothing changed, where the file is
+ * damaged or was trained for another model, and says which fact differs; MSA_E_ARG where the model
+ * has an index branch already. */
+MSA_API msa_status msa_model_load_index(msa_model *model, const char *path, msa_error *err);
 MSA_API void msa_model_free(msa_model *model);                            /* NULL is fine */
 MSA_API const msa_model_info *msa_model_get_info(const msa_model *model); /* lives with it */
 
@@ -104,8 +118,8 @@ MSA_API msa_status msa_chat_format(const msa_model *model, const msa_chat_messag
 
 typedef enum msa_attn_mode { MSA_ATTN_DENSE = 0, MSA_ATTN_MSA = 1 } msa_attn_mode;
 typedef enum msa_selector {
-    MSA_SELECTOR_AUTO = 0,  /* the index branch where the file has one, else proxy */
-    MSA_SELECTOR_INDEX = 1, /* refused where the file has none */
+    MSA_SELECTOR_AUTO = 0,  /* the index branch where the model has one, else proxy */
+    MSA_SELECTOR_INDEX = 1, /* refused where the model has none */
     MSA_SELECTOR_PROXY = 2  /* group-mean query against each group's own keys; nothing trained */
 } msa_selector;
 
@@ -114,17 +128,21 @@ typedef struct msa_session_params {
     msa_attn_mode attn;
     msa_selector selector;
     int32_t block, topk, local, init; /* as in msa_shape */
-    uint64_t dense_layers[4]; /* bit i of the 256 set: layer i attends densely in MSA mode too */
-    msa_dtype kv_dtype;       /* of keys and values */
-    int32_t n_threads;        /* 0: as many as OpenMP gives */
-    int32_t chunk;            /* tokens per prefill step; 0: chosen */
-    int64_t kv_pages;         /* capacity for this session and its forks; 0: the blocks of
+    /* Bit i of the 256 set: layer i attends densely in MSA mode too. With the index selector the
+     * layers that have no index branch do, whatever this says. */
+    uint64_t dense_layers[4];
+    msa_dtype kv_dtype;    /* of keys and values */
+    msa_dtype index_dtype; /* of index keys; rounding them moves selections that are near ties */
+    int32_t n_threads;     /* 0: as many as OpenMP gives */
+    int32_t chunk;         /* tokens per prefill step; 0: chosen */
+    int64_t kv_pages;      /* capacity for this session and its forks; 0: the blocks of
                                  n_ctx and one more */
 } msa_session_params;
 
-/* What makes sense for the model at hand: MSA with block 64, top-k 8, init 1, local 2 for models
- * without an index branch whose context is 8,192 or less, M3's 128 / 16 with init 1, local 2 above;
- * f16 keys and values. */
+/* What makes sense for the model at hand: with an index branch what it was trained with, block,
+ * top-k, local, init and the dense layers; else MSA with block 64, top-k 8, init 1, local 2 where
+ * its context is 8,192 or less, M3's 128 / 16 with init 1, local 2 above. f16 keys, values and
+ * index keys. An index branch may be run with other numbers; its quality was trained for these. */
 MSA_API msa_session_params msa_session_defaults(const msa_model *model);
 
 typedef struct msa_session msa_session;

@@ -7,25 +7,28 @@
 
 bool attention_is_dense(const attention *a, int32_t layer) {
     if (!a->msa) return true;
+    if (a->indexed && layer < msa_kv_get_params(a->kv)->first_index_layer) return true;
     return layer < 256 && (a->dense_layers[layer / 64] >> layer % 64 & 1);
 }
 
 msa_status attention_create(attention *a, const msa_session_params *params, const msa_kv *kv,
                             int32_t n_q_heads, int64_t max_tokens, msa_error *err) {
     const msa_kv_params *p = msa_kv_get_params(kv);
+    bool indexed = p->n_index_keys > 0;
     *a = (attention){.kv = kv,
                      .shape = {.n_q_heads = n_q_heads,
                                .n_kv_heads = p->n_kv_heads,
                                .head_dim = p->head_dim,
                                .n_index_heads = p->n_kv_heads,
-                               .n_index_keys = p->n_kv_heads,
-                               .index_dim = p->head_dim,
+                               .n_index_keys = indexed ? p->n_index_keys : p->n_kv_heads,
+                               .index_dim = indexed ? p->index_dim : p->head_dim,
                                .block = params->block,
                                .topk = params->topk,
                                .local = params->local,
                                .init = params->init},
                      .n_threads = params->n_threads,
-                     .msa = params->attn == MSA_ATTN_MSA};
+                     .msa = params->attn == MSA_ATTN_MSA,
+                     .indexed = indexed};
     memcpy(a->dense_layers, params->dense_layers, sizeof a->dense_layers);
     for (int32_t layer = 0; layer < p->n_layers; layer++) {
         bool dense = attention_is_dense(a, layer);
@@ -35,9 +38,10 @@ msa_status attention_create(attention *a, const msa_session_params *params, cons
     msa_status status = msa_shape_check(&a->shape, err);
     if (status) attention_free(a);
     if (status || !a->any_msa) return status;
-    a->proxy_q = mem_alloc((size_t)max_tokens, (size_t)p->n_kv_heads * (size_t)p->head_dim * 4);
+    size_t query = (size_t)p->n_kv_heads * (size_t)p->head_dim * sizeof(float);
+    if (!indexed) a->proxy_q = mem_alloc((size_t)max_tokens, query);
     a->ids = mem_alloc((size_t)max_tokens, (size_t)p->n_kv_heads * (size_t)params->topk * 4);
-    if (a->proxy_q && a->ids) return MSA_OK;
+    if ((indexed || a->proxy_q) && a->ids) return MSA_OK;
     attention_free(a);
     return error_set(err, MSA_E_NOMEM, "no memory to select blocks for %lld tokens at a time",
                      (long long)max_tokens);
@@ -90,11 +94,17 @@ static int64_t count_selected_keys(const attention *a) {
     return n_keys;
 }
 
-static msa_status select_blocks(attention *a, const msa_lane *k, const float *q,
-                                const msa_selection *selection, msa_error *err) {
-    msa_status status = proxy_query_threads(&a->shape, a->n, q, a->proxy_q, a->n_threads, err);
-    if (status) return status;
-    msa_index_args args = {.qi = a->proxy_q, .ki = *k, .out = *selection};
+/* Through the index keys of the layer, or the proxy's mean queries against the main keys k. */
+static msa_status select_blocks(attention *a, int32_t layer, const msa_lane *k, const float *q,
+                                const float *qi, const msa_selection *selection, msa_error *err) {
+    msa_index_args args = {.qi = qi, .ki = *k, .out = *selection};
+    if (a->indexed) {
+        msa_kv_lanes(a->kv, layer, NULL, NULL, &args.ki);
+    } else {
+        msa_status status = proxy_query_threads(&a->shape, a->n, q, a->proxy_q, a->n_threads, err);
+        if (status) return status;
+        args.qi = a->proxy_q;
+    }
     return msa_index_run(a->index, &args, err);
 }
 
@@ -107,14 +117,15 @@ static void count_keys(attention *a, bool dense) {
     a->keys_dense += all / n_layers;
 }
 
-msa_status attention_run(attention *a, int32_t layer, const float *q, float *out, msa_error *err) {
+msa_status attention_run(attention *a, int32_t layer, const float *q, const float *qi, float *out,
+                         msa_error *err) {
     msa_selection selection = {a->ids, MSA_ASCENDING, MSA_TOKEN_MAJOR};
     msa_attn_args args = {.q = q, .out = out};
     bool dense = attention_is_dense(a, layer);
     msa_kv_lanes(a->kv, layer, &args.k, &args.v, NULL);
     if (!dense) {
         args.selection = &selection;
-        msa_status status = select_blocks(a, &args.k, q, &selection, err);
+        msa_status status = select_blocks(a, layer, &args.k, q, qi, &selection, err);
         if (status) return status;
     }
     count_keys(a, dense);

@@ -6,7 +6,6 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "kv/arena.h"
-#include "nn/mlp.h"
 #include "nn/norm.h"
 #include "nn/quant.h"
 
@@ -15,34 +14,43 @@
 
 static msa_status create_kv(forward *f, const weights *w, const msa_session_params *params,
                             msa_error *err) {
-    msa_kv_params kv = {.n_layers = w->n_layers,
-                        .n_kv_heads = w->n_kv_heads,
-                        .head_dim = w->head_dim,
+    const arch *a = &w->arch;
+    msa_kv_params kv = {.n_layers = a->n_layers,
+                        .n_kv_heads = a->n_kv_heads,
+                        .head_dim = a->head_dim,
                         .block = params->block,
                         .k_dtype = params->kv_dtype,
                         .v_dtype = params->kv_dtype,
+                        .index_dtype = params->index_dtype,
                         .n_pages = params->kv_pages};
+    if (params->attn == MSA_ATTN_MSA && params->selector == MSA_SELECTOR_INDEX) {
+        kv.n_index_keys = 1;
+        kv.index_dim = a->index.dim;
+        kv.first_index_layer = a->n_dense_layers;
+    }
     return msa_kv_create(&f->kv, &kv, err);
 }
 
 static bool allocate_activations(forward *f, const weights *w) {
-    size_t n = (size_t)f->max_tokens, query = (size_t)w->n_q_heads * (size_t)w->head_dim;
-    size_t key = (size_t)w->n_kv_heads * (size_t)w->head_dim;
-    int64_t widest = w->n_ff > w->n_embd ? w->n_ff : w->n_embd;
+    const arch *a = &w->arch;
+    size_t n = (size_t)f->max_tokens, query = (size_t)a->n_q_heads * (size_t)a->head_dim;
+    size_t groups = (size_t)a->n_kv_heads, key = groups * (size_t)a->head_dim;
+    size_t index = f->attention.indexed ? (size_t)a->index.dim : 0;
+    int64_t widest = feed_forward_widest(a);
     if ((int64_t)query > widest) widest = (int64_t)query;
     size_t workspace = gemm_workspace_floats(f->max_tokens, widest, f->n_threads);
     struct {
         float **p;
         size_t n_floats; /* of a token */
     } const buffers[] = {
-        {&f->x, (size_t)w->n_embd},
-        {&f->normed, (size_t)w->n_embd},
+        {&f->x, (size_t)a->n_embd},
+        {&f->normed, (size_t)a->n_embd},
         {&f->q, query},
         {&f->attended, query},
         {&f->k, key},
         {&f->v, key},
-        {&f->gate, (size_t)w->n_ff},
-        {&f->up, (size_t)w->n_ff},
+        {&f->qi, groups * index},
+        {&f->ki, index},
         {&f->rope, rope_table_floats(&w->rope, 1)},
     };
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) {
@@ -50,7 +58,8 @@ static bool allocate_activations(forward *f, const weights *w) {
         if (!*buffers[i].p) return false;
     }
     f->gemm_workspace = mem_alloc(workspace, sizeof(float));
-    return f->gemm_workspace != NULL;
+    return f->gemm_workspace &&
+           feed_forward_create(&f->feed_forward, a, f->max_tokens, f->n_threads, f->gemm_workspace);
 }
 
 msa_status forward_create(forward **out, const msa_model *model, const msa_session_params *params,
@@ -64,7 +73,7 @@ msa_status forward_create(forward **out, const msa_model *model, const msa_sessi
     f->max_tokens = params->chunk;
     msa_status status = create_kv(f, model->weights, params, err);
     if (!status)
-        status = attention_create(&f->attention, params, f->kv, model->weights->n_q_heads,
+        status = attention_create(&f->attention, params, f->kv, model->weights->arch.n_q_heads,
                                   f->max_tokens, err);
     if (!status && !allocate_activations(f, model->weights))
         status = error_set(err, MSA_E_NOMEM,
@@ -81,9 +90,10 @@ msa_status forward_create(forward **out, const msa_model *model, const msa_sessi
 void forward_release(forward *f) {
     if (!f || --f->n_users > 0) return;
     attention_free(&f->attention);
+    feed_forward_free(&f->feed_forward);
     msa_kv_free(f->kv);
     float *const buffers[] = {f->x, f->normed, f->q,  f->attended, f->k,
-                              f->v, f->gate,   f->up, f->rope,     f->gemm_workspace};
+                              f->v, f->qi,     f->ki, f->rope,     f->gemm_workspace};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) mem_free(buffers[i]);
     mem_free(f);
 }
@@ -111,7 +121,7 @@ static void norm(const forward *f, const float *x, const float *w, int64_t n_row
                           .n_rows = n_rows,
                           .n = width,
                           .w = w,
-                          .eps = f->model->weights->norm_eps},
+                          .eps = f->model->weights->arch.norm_eps},
              f->n_threads);
 }
 
@@ -122,62 +132,70 @@ static void project(const forward *f, const float *x, int64_t n, const gemm_targ
     gemm_run(&in, targets, n_targets, f->n_threads, f->gemm_workspace);
 }
 
-static void turn(const forward *f, float *x, int64_t n, int32_t n_heads) {
+static void turn(const forward *f, float *x, int64_t n, int32_t n_heads, int32_t width) {
     const weights *w = f->model->weights;
     rope_apply(&(rope_rows){.x = x,
                             .n_tokens = n,
-                            .token_stride = (int64_t)n_heads * w->head_dim,
+                            .token_stride = (int64_t)n_heads * width,
                             .n_heads = n_heads,
-                            .head_dim = w->head_dim,
+                            .head_dim = width,
                             .n_rot = w->rope.n_rot,
                             .pairs = w->rope.pairs,
                             .table = f->rope},
                f->n_threads);
 }
 
-/* q, k, v of the layer from x: normalised, biased and turned as the family has it. */
-static void make_qkv(forward *f, const weights_layer *l, int64_t n) {
-    const weights *w = f->model->weights;
-    int64_t hq = w->n_q_heads, hkv = w->n_kv_heads, d = w->head_dim;
-    norm(f, f->x, l->attn_norm, n, w->n_embd, f->normed);
-    const gemm_target qkv[] = {{&l->wq, l->bq, f->q, hq * d},
-                               {&l->wk, l->bk, f->k, hkv * d},
-                               {&l->wv, l->bv, f->v, hkv * d}};
-    project(f, f->normed, n, qkv, 3);
-    if (l->q_norm) norm(f, f->q, l->q_norm, n * hq, d, f->q);
-    if (l->k_norm) norm(f, f->k, l->k_norm, n * hkv, d, f->k);
-    turn(f, f->q, n, w->n_q_heads);
-    turn(f, f->k, n, w->n_kv_heads);
+/* Heads as the family has them: normalised where w is given, then turned. */
+static void finish_heads(const forward *f, float *x, int64_t n, int32_t n_heads, int32_t width,
+                         const float *w) {
+    if (w) norm(f, x, w, n * n_heads, width, x);
+    turn(f, x, n, n_heads, width);
 }
 
-/* x += Wo attended, then x += Wdown (silu(Wgate y) * (Wup y)) with y = norm(x). */
+/* q, k, v of the layer from x, and qi, ki where it selects by them (x: else NULL). */
+static void make_qkv(forward *f, const weights_layer *l, const weights_index *x, int64_t n) {
+    const arch *a = &f->model->weights->arch;
+    int32_t hq = a->n_q_heads, hkv = a->n_kv_heads, d = a->head_dim, di = a->index.dim;
+    norm(f, f->x, l->attn_norm, n, a->n_embd, f->normed);
+    const gemm_target targets[] = {{&l->wq, l->bq, f->q, (int64_t)hq * d},
+                                   {&l->wk, l->bk, f->k, (int64_t)hkv * d},
+                                   {&l->wv, l->bv, f->v, (int64_t)hkv * d},
+                                   {x ? &x->wq : NULL, NULL, f->qi, (int64_t)hkv * di},
+                                   {x ? &x->wk : NULL, NULL, f->ki, di}};
+    project(f, f->normed, n, targets, x ? 5 : 3);
+    finish_heads(f, f->q, n, hq, d, l->q_norm);
+    finish_heads(f, f->k, n, hkv, d, l->k_norm);
+    if (!x) return;
+    finish_heads(f, f->qi, n, hkv, di, x->q_norm);
+    finish_heads(f, f->ki, n, 1, di, x->k_norm);
+}
+
+/* x += Wo attended, then x += the feed-forward layer of norm(x). */
 static void finish_layer(forward *f, const weights_layer *l, int64_t n) {
-    int64_t n_embd = f->model->weights->n_embd, n_ff = f->model->weights->n_ff;
+    int64_t n_embd = f->model->weights->arch.n_embd;
     project(f, f->attended, n, &(gemm_target){&l->wo, NULL, f->normed, n_embd}, 1);
     add_residual(f, f->x, f->normed, n * n_embd);
     norm(f, f->x, l->ffn_norm, n, n_embd, f->normed);
-    const gemm_target gate_up[] = {{&l->w_gate, NULL, f->gate, n_ff},
-                                   {&l->w_up, NULL, f->up, n_ff}};
-    project(f, f->normed, n, gate_up, 2);
-    mlp_swiglu(f->gate, f->up, f->gate, n * n_ff, f->n_threads);
-    project(f, f->gate, n, &(gemm_target){&l->w_down, NULL, f->normed, n_embd}, 1);
+    feed_forward_run(&f->feed_forward, l, f->normed, n);
     add_residual(f, f->x, f->normed, n * n_embd);
 }
 
 static msa_status run_layer(forward *f, msa_kv_seq *seq, int32_t layer, int64_t n,
                             const forward_watch *watch, msa_error *err) {
-    const weights_layer *l = &f->model->weights->layers[layer];
+    const weights *w = f->model->weights;
     const attention *a = &f->attention;
-    make_qkv(f, l, n);
-    msa_status status = kv_write_threads(seq, layer, 0, n, f->k, f->v, NULL, f->n_threads, err);
+    bool indexed = a->indexed && layer >= w->arch.n_dense_layers;
+    make_qkv(f, &w->layers[layer], indexed ? &w->index[layer] : NULL, n);
+    msa_status status =
+        kv_write_threads(seq, layer, 0, n, f->k, f->v, indexed ? f->ki : NULL, f->n_threads, err);
     if (status) return status;
     double start = omp_get_wtime();
-    status = attention_run(&f->attention, layer, f->q, f->attended, err);
+    status = attention_run(&f->attention, layer, f->q, f->qi, f->attended, err);
     if (status) return status;
     f->attention_s += omp_get_wtime() - start;
     if (watch->fn && !attention_is_dense(a, layer))
         watch->fn(watch->user, layer, a->first, n, &a->shape, a->ids);
-    finish_layer(f, l, n);
+    finish_layer(f, &w->layers[layer], n);
     return MSA_OK;
 }
 
@@ -191,7 +209,7 @@ msa_status forward_step(forward *f, msa_kv_seq *seq, const int32_t *ids, int64_t
     f->attention_s = omp_get_wtime() - start;
     rope_table(&w->rope, first, n, f->rope);
     embed(f, ids, n);
-    for (int32_t layer = 0; layer < w->n_layers; layer++) {
+    for (int32_t layer = 0; layer < w->arch.n_layers; layer++) {
         status = run_layer(f, seq, layer, n, watch, err);
         if (status) return status;
     }
@@ -200,6 +218,7 @@ msa_status forward_step(forward *f, msa_kv_seq *seq, const int32_t *ids, int64_t
 
 void forward_logits(forward *f, int64_t first, int64_t n_rows, float *logits) {
     const weights *w = f->model->weights;
-    norm(f, f->x + first * w->n_embd, w->output_norm, n_rows, w->n_embd, f->normed);
-    project(f, f->normed, n_rows, &(gemm_target){&w->output, NULL, logits, w->n_vocab}, 1);
+    int64_t n_embd = w->arch.n_embd;
+    norm(f, f->x + first * n_embd, w->output_norm, n_rows, n_embd, f->normed);
+    project(f, f->normed, n_rows, &(gemm_target){&w->output, NULL, logits, w->arch.n_vocab}, 1);
 }

@@ -1,5 +1,5 @@
-/* forward.h: the forward pass of the Llama family, a step of tokens at a time, and the memory it
- * works in.
+/* forward.h: the forward pass of the Llama and M3 families, a step of tokens at a time, and the
+ * memory it works in.
  *
  * A forward owns the cache, the plans and the activations of a family of forked sessions: they work
  * one at a time, so one set is enough, and a fork costs a page table. Everything is allocated when
@@ -9,6 +9,7 @@
 #define MSA_ENGINE_FORWARD_H
 
 #include "engine/attention.h"
+#include "engine/feed_forward.h"
 #include "model/model.h"
 
 typedef struct forward {
@@ -18,10 +19,11 @@ typedef struct forward {
     int n_users; /* sessions */
     int n_threads;
     int64_t max_tokens;
-    float *x, *normed;     /* [max_tokens, n_embd] the residual stream; what a projection reads */
-    float *q, *attended;   /* [max_tokens, Hq * d] */
-    float *k, *v;          /* [max_tokens, Hkv * d] */
-    float *gate, *up;      /* [max_tokens, n_ff] */
+    float *x, *normed;   /* [max_tokens, n_embd] the residual stream; what a projection reads */
+    float *q, *attended; /* [max_tokens, Hq * d] */
+    float *k, *v;        /* [max_tokens, Hkv * d] */
+    float *qi, *ki;      /* [max_tokens, (Hkv, 1) * di], of no size where no index selects */
+    feed_forward feed_forward;
     float *rope;           /* table of the step's positions */
     float *gemm_workspace; /* for weights of the greatest n_in, or NULL */
     double attention_s;    /* of the last step: wall seconds in selection and attention */

@@ -10,10 +10,21 @@
 msa_session_params msa_session_defaults(const msa_model *model) {
     if (!model) return (msa_session_params){0};
     const msa_model_info *info = msa_model_get_info(model);
-    msa_session_params p = {.attn = MSA_ATTN_MSA, .init = 1, .local = 2, .kv_dtype = MSA_F16};
-    bool small = info->n_ctx_train <= 8192 && !info->has_index;
+    msa_session_params p = {.attn = MSA_ATTN_MSA, .kv_dtype = MSA_F16, .index_dtype = MSA_F16};
+    if (info->has_index) {
+        p.block = info->index_block;
+        p.topk = info->index_topk;
+        p.local = info->index_local;
+        p.init = info->index_init;
+        for (int32_t layer = 0; layer < info->n_dense_layers && layer < 256; layer++)
+            p.dense_layers[layer / 64] |= (uint64_t)1 << layer % 64;
+        return p;
+    }
+    bool small = info->n_ctx_train <= 8192;
     p.block = small ? 64 : 128;
     p.topk = small ? 8 : 16;
+    p.local = 2;
+    p.init = 1;
     return p;
 }
 
@@ -22,11 +33,11 @@ static msa_status check_selector(const msa_session_params *p, const msa_model *m
     const msa_model_info *info = msa_model_get_info(model);
     if ((int)p->selector < 0 || p->selector > MSA_SELECTOR_PROXY)
         return error_set(err, MSA_E_ARG, "selector %d is not known", (int)p->selector);
-    if (p->selector == MSA_SELECTOR_INDEX)
+    if (p->selector == MSA_SELECTOR_INDEX && !info->has_index)
         return error_set(err, MSA_E_UNSUPPORTED,
                          "the index selector needs index projections (query and key) in every "
-                         "sparse layer; this %s model has none: use the proxy selector, or convert "
-                         "the model",
+                         "sparse layer; this %s model has none: use the proxy selector, or load an "
+                         "index branch trained for it",
                          info->architecture);
     return MSA_OK;
 }
@@ -46,6 +57,9 @@ static msa_status check_numbers(const msa_session_params *p, msa_error *err) {
     if (msa_dtype_size(p->kv_dtype) == 0)
         return error_set(err, MSA_E_ARG, "number format %d of keys and values is not known",
                          (int)p->kv_dtype);
+    if (msa_dtype_size(p->index_dtype) == 0)
+        return error_set(err, MSA_E_ARG, "number format %d of index keys is not known",
+                         (int)p->index_dtype);
     return MSA_OK;
 }
 
@@ -65,12 +79,15 @@ msa_status session_params_resolve(msa_session_params *p, const msa_model *model,
     if (!status) status = check_selector(p, model, err);
     if (!status) status = check_dense_layers(p, info->n_layers, err);
     if (status) return status;
+    if (p->selector == MSA_SELECTOR_AUTO)
+        p->selector = info->has_index ? MSA_SELECTOR_INDEX : MSA_SELECTOR_PROXY;
+    bool indexed = p->selector == MSA_SELECTOR_INDEX;
     msa_shape shape = {.n_q_heads = info->n_q_heads,
                        .n_kv_heads = info->n_kv_heads,
                        .head_dim = info->head_dim,
                        .n_index_heads = info->n_kv_heads,
-                       .n_index_keys = info->n_kv_heads,
-                       .index_dim = info->head_dim,
+                       .n_index_keys = indexed ? 1 : info->n_kv_heads,
+                       .index_dim = indexed ? info->index_dim : info->head_dim,
                        .block = p->block,
                        .topk = p->topk,
                        .local = p->local,
@@ -79,7 +96,6 @@ msa_status session_params_resolve(msa_session_params *p, const msa_model *model,
     if (status) return status;
     if (p->n_ctx == 0) p->n_ctx = info->n_ctx_train;
     if (p->n_threads == 0) p->n_threads = omp_get_max_threads();
-    if (p->selector == MSA_SELECTOR_AUTO) p->selector = MSA_SELECTOR_PROXY;
     if (p->chunk == 0) p->chunk = DEFAULT_CHUNK;
     if (p->chunk > p->n_ctx) p->chunk = p->n_ctx;
     if (p->kv_pages == 0) p->kv_pages = (p->n_ctx + p->block - 1) / p->block + 1;

@@ -9,6 +9,7 @@
 
 static void fill_info(msa_model *m) {
     const weights *w = m->weights;
+    const arch *a = &w->arch;
     gguf_string name, model = {0}, pre = {0};
     char printable[2][GGUF_PRINTABLE];
     (void)gguf_get_string(m->file, "tokenizer.ggml.model", &model, NULL);
@@ -25,19 +26,38 @@ static void fill_info(msa_model *m) {
         .n_parameters = w->n_parameters,
         .n_file_bytes = (int64_t)gguf_file_bytes(m->file),
         .n_weight_bytes = w->n_bytes,
-        .n_layers = w->n_layers,
-        .n_embd = w->n_embd,
-        .n_ff = w->n_ff,
-        .n_q_heads = w->n_q_heads,
-        .n_kv_heads = w->n_kv_heads,
-        .head_dim = w->head_dim,
-        .n_ctx_train = w->n_ctx_train,
-        .n_vocab = w->n_vocab,
-        .rope_base = (float)w->rope.base,
-        .has_index = 0,
+        .n_layers = a->n_layers,
+        .n_embd = a->n_embd,
+        .n_ff = a->n_ff,
+        .n_q_heads = a->n_q_heads,
+        .n_kv_heads = a->n_kv_heads,
+        .head_dim = a->head_dim,
+        .n_ctx_train = a->n_ctx_train,
+        .n_vocab = a->n_vocab,
+        .rope_base = (float)a->rope_base,
+        .n_rot = a->n_rot,
+        .n_active_parameters = w->n_active,
         .tokenizer = m->tokenizer_name,
         .chat_template = m->chat.name,
+        .index_file = m->index_file ? gguf_name(m->index_file) : "",
     };
+    if (a->moe.present) {
+        m->info.n_experts = a->moe.n_experts;
+        m->info.n_experts_used = a->moe.n_used;
+        m->info.n_ff_expert = a->moe.n_ff;
+        m->info.n_ff_shared = a->moe.n_ff_shared;
+        m->info.n_dense_layers = a->n_dense_layers;
+    }
+    if (w->index) {
+        m->info.has_index = 1;
+        m->info.n_dense_layers = a->n_dense_layers;
+        m->info.index_dim = a->index.dim;
+        m->info.index_block = a->index.block;
+        m->info.index_topk = a->index.topk;
+        m->info.index_local = a->index.local;
+        m->info.index_init = a->index.init;
+        m->info.n_index_parameters = w->n_index_parameters;
+    }
 }
 
 msa_status msa_model_load(msa_model **out, const char *path, msa_error *err) {
@@ -57,11 +77,27 @@ msa_status msa_model_load(msa_model **out, const char *path, msa_error *err) {
     return MSA_OK;
 }
 
+msa_status msa_model_load_index(msa_model *m, const char *path, msa_error *err) {
+    if (!m || !path) return error_set(err, MSA_E_ARG, "model and path must not be NULL");
+    gguf_file *file;
+    msa_status status = gguf_open(&file, path, err);
+    if (status) return status;
+    status = weights_load_index(m->weights, file, err);
+    if (status) {
+        gguf_close(file);
+        return status;
+    }
+    m->index_file = file; /* there was none: the weights had no index */
+    fill_info(m);
+    return MSA_OK;
+}
+
 void msa_model_free(msa_model *m) {
     if (!m) return;
     chat_template_free(&m->chat);
     tokenizer_free(m->tokenizer);
     weights_free(m->weights);
+    gguf_close(m->index_file);
     gguf_close(m->file);
     mem_free(m);
 }

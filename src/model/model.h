@@ -9,7 +9,8 @@
 #include "msa/model.h"
 
 struct msa_model {
-    gguf_file *file; /* stays mapped: the weights point into it */
+    gguf_file *file;       /* stays mapped: the weights point into it */
+    gguf_file *index_file; /* NULL, or where the index branch lies */
     weights *weights;
     tokenizer *tokenizer;
     chat_template chat;

@@ -47,6 +47,24 @@ static void multiply(const gemm_weight *w) {
     free(y);
 }
 
+static void multiply_mlp(const weights_mlp *m) {
+    if (!m->gate.data) return;
+    multiply(&m->gate);
+    multiply(&m->up);
+    multiply(&m->down);
+}
+
+static void read_layer(const weights *w, int layer) {
+    const weights_layer *l = &w->layers[layer];
+    const gemm_weight *all[] = {&l->wq, &l->wk, &l->wv, &l->wo};
+    for (size_t j = 0; j < sizeof all / sizeof *all; j++) multiply(all[j]);
+    multiply_mlp(&l->mlp);
+    for (int32_t e = 0; l->experts && e < w->arch.moe.n_experts; e++) multiply_mlp(&l->experts[e]);
+    if (!w->index || layer < w->arch.n_dense_layers) return;
+    multiply(&w->index[layer].wq);
+    multiply(&w->index[layer].wk);
+}
+
 static void read_model(const gguf_file *file) {
     weights *w;
     msa_error err;
@@ -55,12 +73,9 @@ static void read_model(const gguf_file *file) {
     weights_describe_formats(w, text, sizeof text);
     multiply(&w->token_embd);
     multiply(&w->output);
-    for (int i = 0; i < w->n_layers; i++) {
-        const weights_layer *l = &w->layers[i];
-        const gemm_weight *all[] = {&l->wq,     &l->wk,   &l->wv,    &l->wo,
-                                    &l->w_gate, &l->w_up, &l->w_down};
-        for (size_t j = 0; j < sizeof all / sizeof *all; j++) multiply(all[j]);
-    }
+    for (int i = 0; i < w->arch.n_layers; i++) read_layer(w, i);
+    sink += (unsigned)weights_fingerprint(w);
+    (void)weights_load_index(w, file, &err); /* a model is no index branch: refused */
     weights_free(w);
 }
 

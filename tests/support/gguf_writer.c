@@ -72,6 +72,11 @@ void gguf_write_string(gguf_writer *w, const char *key, const char *text) {
     put_string(begin_value(w, key, 8), text);
 }
 
+void gguf_write_raw(gguf_writer *w, const char *key, uint32_t type, const void *data,
+                    size_t n_bytes) {
+    put_bytes(begin_value(w, key, type), data, n_bytes);
+}
+
 void gguf_write_array(gguf_writer *w, const char *key, uint32_t element, uint64_t n,
                       const void *data, size_t n_bytes) {
     file_bytes *b = begin_value(w, key, 9);

@@ -30,6 +30,9 @@ void gguf_write_u32(gguf_writer *w, const char *key, uint32_t x);
 void gguf_write_f32(gguf_writer *w, const char *key, float x);
 void gguf_write_bool(gguf_writer *w, const char *key, int x);
 void gguf_write_string(gguf_writer *w, const char *key, const char *text);
+/* A value of any type but an array, as it lies in a file. */
+void gguf_write_raw(gguf_writer *w, const char *key, uint32_t type, const void *data,
+                    size_t n_bytes);
 /* n values of a fixed-size type (numbers as in model/gguf.h), n_bytes in all. */
 void gguf_write_array(gguf_writer *w, const char *key, uint32_t element, uint64_t n,
                       const void *data, size_t n_bytes);

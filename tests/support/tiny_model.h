@@ -1,5 +1,6 @@
-/* tiny_model.h: a small random model of the Llama family: written as a GGUF file, and run by a
- * forward pass in double, written like the formulas, to hold the engine against. */
+/* tiny_model.h: a small random model of the Llama family or in MiniMax-M3's shape: written as a
+ * GGUF file, and run by a forward pass in double, written like the formulas, to hold the engine
+ * against. */
 #ifndef MSA_TESTS_TINY_MODEL_H
 #define MSA_TESTS_TINY_MODEL_H
 
@@ -8,16 +9,29 @@
 
 typedef struct tiny_params {
     const char *architecture; /* llama: adjacent RoPE pairs; qwen2: split pairs, biases on Q, K, V;
-                                 qwen3: split pairs, norms on the heads of Q and K */
+                                 qwen3: split pairs, norms on the heads of Q and K; minimax-m3:
+                                 the same with a clamped SwiGLU */
     int32_t n_layers, n_embd, n_ff, n_q_heads, n_kv_heads, head_dim, n_vocab, n_ctx;
     bool tied; /* the output matrix is the embedding */
     uint64_t seed;
+    int32_t n_rot;          /* 0: head_dim */
+    int32_t n_dense_layers; /* before those with an index branch and experts */
+    /* The index branch, what its file says of it; dim 0: none. */
+    struct {
+        int32_t dim, block, topk, local, init;
+        bool beside; /* in a file of its own */
+    } index;
+    struct {
+        int32_t n, n_used, n_ff, n_shared; /* n 0: dense layers only */
+    } experts;
 } tiny_params;
 
 /* Weights are [n_out][n_in], the product's second factor transposed, as in the file. */
 typedef struct tiny_layer {
     float *attn_norm, *wq, *wk, *wv, *wo, *bq, *bk, *bv, *q_norm, *k_norm;
-    float *ffn_norm, *w_gate, *w_up, *w_down;
+    float *ffn_norm, *w_gate, *w_up, *w_down; /* with experts: the shared one */
+    float *index_q, *index_k, *index_q_norm, *index_k_norm;
+    float *router, *router_bias, *e_gate, *e_up, *e_down; /* e_: [n experts][n_out][n_in] */
 } tiny_layer;
 
 typedef struct tiny_model {
@@ -28,13 +42,19 @@ typedef struct tiny_model {
 
 /* 2 layers of 64, 4 query and 2 key heads of 16, 300 tokens of vocabulary, context 512. */
 tiny_params tiny_defaults(const char *architecture, uint64_t seed);
+/* Four layers in M3's shape, the first two dense, with 6 experts, 2 of them used, and one shared,
+ * heads of 24 of which 16 elements turn, and an index of width 16, 5 blocks of 16. */
+tiny_params tiny_m3(uint64_t seed);
 tiny_model *tiny_create(const tiny_params *params);
 void tiny_free(tiny_model *m);
 /* As GGUF, weights F32, with a byte-level vocabulary. Fails the test where it can't. */
 void tiny_write(const tiny_model *m, const char *path);
+/* Its index branch as a file of its own. */
+void tiny_write_index(const tiny_model *m, const char *path);
 
 /* logits [n][n_vocab] after each of n tokens from position 0. shape NULL: dense; else MSA with the
- * proxy selector, layers of the mask `dense_layers` dense. selected (or NULL) gets the ids chosen
+ * index branch where the shape has one index key, else the proxy selector; layers of the mask
+ * `dense_layers` dense. selected (or NULL) gets the ids chosen
  * in layer l by token t for group g at [((l * n + t) * Hkv + g) * topk], ascending, then -1; rows
  * of dense layers all -1. */
 void tiny_forward(const tiny_model *m, const int32_t *ids, int n, const msa_shape *shape,
