@@ -301,7 +301,7 @@ msa_status command_bench_model(int argc, char **argv, msa_error *err) {
                              .repeats = 5,
                              .chunk = OPTION_UNSET};
     option_group groups[] = {
-        model_group(&args.model),
+        model_group(&args.model, true),
         {"Tests", TEST_OPTIONS, sizeof TEST_OPTIONS / sizeof *TEST_OPTIONS, &args},
         settings_group(&args.settings, false),
     };

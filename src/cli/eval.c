@@ -259,7 +259,7 @@ msa_status command_eval_ppl(int argc, char **argv, msa_error *err) {
     msa_tokens tokens = {0};
     bool done;
     option_group groups[] = {
-        model_group(&args.model),
+        model_group(&args.model, true),
         {"Text", EVAL_OPTIONS, sizeof EVAL_OPTIONS / sizeof *EVAL_OPTIONS, &args},
         settings_group(&args.attention, false),
     };

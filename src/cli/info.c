@@ -113,9 +113,25 @@ static json_t *layers_json(const msa_session_params *params, const msa_model *mo
     return rows;
 }
 
+static json_t *index_json(const msa_model_info *i) {
+    return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:o}", "dim", i->index_dim, "block",
+                     i->index_block, "topk", i->index_topk, "local", i->index_local, "init",
+                     i->index_init, "first_layer", i->n_dense_layers, "n_parameters",
+                     (json_int_t)i->n_index_parameters, "file",
+                     json_text(i->index_file, strlen(i->index_file)));
+}
+
+static json_t *experts_json(const msa_model_info *i) {
+    return json_pack("{s:i, s:i, s:i, s:i, s:i, s:I}", "n", i->n_experts, "n_used",
+                     i->n_experts_used, "n_ff", i->n_ff_expert, "n_ff_shared", i->n_ff_shared,
+                     "first_layer", i->n_dense_layers, "n_active_parameters",
+                     (json_int_t)i->n_active_parameters);
+}
+
 static json_t *model_json(const msa_session_params *params, const msa_model *model) {
     const msa_model_info *i = msa_model_get_info(model);
-    double per_token = settings_bytes_per_token(params, model);
+    double per_token =
+        settings_bytes_per_token(params, model) + settings_index_bytes_per_token(params, model);
     json_t *facts = json_pack(
         "{s:o, s:o, s:s, s:I, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i}", "name",
         json_text(i->name, strlen(i->name)), "architecture",
@@ -123,25 +139,52 @@ static json_t *model_json(const msa_session_params *params, const msa_model *mod
         (json_int_t)i->n_parameters, "n_file_bytes", (json_int_t)i->n_file_bytes, "n_weight_bytes",
         (json_int_t)i->n_weight_bytes, "n_layers", i->n_layers, "n_embd", i->n_embd, "n_ff",
         i->n_ff, "n_q_heads", i->n_q_heads, "n_kv_heads", i->n_kv_heads, "head_dim", i->head_dim);
-    json_t *rest = json_pack(
-        "{s:i, s:i, s:f, s:b, s:s, s:s, s:I, s:I, s:o, s:o}", "n_ctx_train", i->n_ctx_train,
-        "n_vocab", i->n_vocab, "rope_base", (double)i->rope_base, "has_index", i->has_index,
-        "tokenizer", i->tokenizer, "chat_template", i->chat_template, "cache_bytes_per_token",
-        (json_int_t)per_token, "cache_bytes", (json_int_t)(per_token * params->n_ctx), "attention",
-        settings_json(params, model), "layers", layers_json(params, model));
+    json_t *rest =
+        json_pack("{s:i, s:i, s:f, s:i, s:b, s:s, s:s, s:I, s:I, s:o, s:o}", "n_ctx_train",
+                  i->n_ctx_train, "n_vocab", i->n_vocab, "rope_base", (double)i->rope_base, "n_rot",
+                  i->n_rot, "has_index", i->has_index, "tokenizer", i->tokenizer, "chat_template",
+                  i->chat_template, "cache_bytes_per_token", (json_int_t)per_token, "cache_bytes",
+                  (json_int_t)(per_token * params->n_ctx), "attention",
+                  settings_json(params, model), "layers", layers_json(params, model));
     if (facts && json_object_update_new(facts, rest) != 0) return json_decref(facts), NULL;
+    if (facts && i->has_index) json_object_set_new(facts, "index", index_json(i));
+    if (facts && i->n_experts) json_object_set_new(facts, "experts", experts_json(i));
     return facts;
+}
+
+static void print_index(const msa_model_info *i) {
+    if (!i->has_index) return;
+    printf("index      %d blocks of %d, local %d, init %d; width %d, %.2fM parameters; layers "
+           "%d-%d%s%s\n",
+           i->index_topk, i->index_block, i->index_local, i->index_init, i->index_dim,
+           (double)i->n_index_parameters * 1e-6, i->n_dense_layers, i->n_layers - 1,
+           i->index_file[0] ? "; from " : "", i->index_file);
+}
+
+static void print_experts(const msa_model_info *i) {
+    if (!i->n_experts) return;
+    printf("experts    %d of width %d, %d a token", i->n_experts, i->n_ff_expert,
+           i->n_experts_used);
+    if (i->n_ff_shared) printf(", and a shared one of width %d", i->n_ff_shared);
+    printf("; %.1fM parameters active; layers %d-%d\n", (double)i->n_active_parameters * 1e-6,
+           i->n_dense_layers, i->n_layers - 1);
 }
 
 static void print_model(const json_t *facts, const msa_session_params *params,
                         const msa_model *model) {
     const msa_model_info *i = msa_model_get_info(model);
-    char file[32], token[32], full[32], text[128];
+    double bytes = settings_bytes_per_token(params, model),
+           index_bytes = settings_index_bytes_per_token(params, model);
+    char file[32], token[32], index[32], indexed[80] = "", full[32], text[128];
     const json_t *row;
     size_t at;
     format_bytes((double)i->n_file_bytes, file, sizeof file);
-    format_bytes(settings_bytes_per_token(params, model), token, sizeof token);
-    format_bytes(settings_bytes_per_token(params, model) * params->n_ctx, full, sizeof full);
+    format_bytes(index_bytes, index, sizeof index);
+    if (index_bytes > 0)
+        snprintf(indexed, sizeof indexed, " and %s of index keys in %s", index,
+                 msa_dtype_name(params->index_dtype));
+    format_bytes(bytes, token, sizeof token);
+    format_bytes((bytes + index_bytes) * params->n_ctx, full, sizeof full);
     printf("\nmodel      %s (%s), %.1fM parameters, %s\n", i->name, i->architecture,
            (double)i->n_parameters * 1e-6, file);
     printf("weights    %s\n", i->weights);
@@ -149,13 +192,16 @@ static void print_model(const json_t *facts, const msa_session_params *params,
            "head width %d\n",
            i->n_layers, i->n_embd, i->n_ff, i->n_q_heads, i->n_kv_heads,
            i->n_q_heads / i->n_kv_heads, i->head_dim);
-    printf("context    %d trained, %d in use; RoPE base %g\n", i->n_ctx_train, params->n_ctx,
+    printf("context    %d trained, %d in use; RoPE base %g", i->n_ctx_train, params->n_ctx,
            (double)i->rope_base);
+    if (i->n_rot < i->head_dim) printf(" on %d of a head's %d elements", i->n_rot, i->head_dim);
+    printf("\n");
     printf("text       vocabulary %d, tokenizer %s, chat template %s\n", i->n_vocab, i->tokenizer,
            i->chat_template);
-    printf("cache      %s a token in %s, %s for %d tokens%s\n", token,
-           msa_dtype_name(params->kv_dtype), full, params->n_ctx,
-           i->has_index ? ", index keys besides" : "");
+    print_index(i);
+    print_experts(i);
+    printf("cache      %s a token in %s%s, %s for %d tokens\n", token,
+           msa_dtype_name(params->kv_dtype), indexed, full, params->n_ctx);
     json_array_foreach(json_object_get(facts, "layers"), at, row) {
         int32_t first = (int32_t)json_integer_value(json_object_get(row, "first")),
                 last = (int32_t)json_integer_value(json_object_get(row, "last"));
@@ -190,7 +236,7 @@ msa_status command_info(int argc, char **argv, msa_error *err) {
     info_args args = {.attention = settings_unset()};
     bool done;
     option_group groups[] = {
-        model_group(&args.model),
+        model_group(&args.model, true),
         settings_group(&args.attention, true),
         {"Output", INFO_OPTIONS, 1, &args},
     };

@@ -282,7 +282,7 @@ msa_status command_map(int argc, char **argv, msa_error *err) {
     msa_tokens tokens = {0};
     bool done;
     option_group groups[] = {
-        model_group(&args.model),
+        model_group(&args.model, true),
         {"Picture", MAP_OPTIONS, sizeof MAP_OPTIONS / sizeof *MAP_OPTIONS, &args},
         settings_group(&args.attention, false),
     };

@@ -187,7 +187,7 @@ msa_status command_run(int argc, char **argv, msa_error *err) {
     msa_model *model = NULL;
     bool done;
     option_group groups[] = {
-        model_group(&args.model),
+        model_group(&args.model, true),
         {"Text", RUN_OPTIONS, sizeof RUN_OPTIONS / sizeof *RUN_OPTIONS, &args},
         settings_group(&args.attention, true),
         sampling_group(&args.sampling),

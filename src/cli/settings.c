@@ -10,11 +10,17 @@ static const option MODEL_OPTIONS[] = {
      .kind = OPTION_TEXT,
      .offset = offsetof(model_args, path),
      .argument = "FILE",
-     .help = "GGUF file of a Llama-family model"},
+     .help = "GGUF file of a model of the Llama family or of MiniMax-M3's architecture"},
+    {.name = "--index",
+     .kind = OPTION_TEXT,
+     .offset = offsetof(model_args, index),
+     .argument = "FILE",
+     .help = "GGUF file of an index branch that was trained for this model and lies\n"
+             "beside it"},
 };
 
-option_group model_group(model_args *args) {
-    return (option_group){"Model", MODEL_OPTIONS, 1, args};
+option_group model_group(model_args *args, bool with_index) {
+    return (option_group){"Model", MODEL_OPTIONS, with_index ? 2 : 1, args};
 }
 
 msa_status model_open(const model_args *args, msa_model **model, msa_error *err) {
@@ -23,7 +29,12 @@ msa_status model_open(const model_args *args, msa_model **model, msa_error *err)
                     "-m/--model is missing: expected -m FILE.gguf (make demo fetches one to "
                     "models/)");
     msa_status status = msa_model_load(model, args->path, err);
-    return status == MSA_OK ? MSA_OK : fail_prefix(err, status, "-m: ");
+    if (status != MSA_OK) return fail_prefix(err, status, "-m: ");
+    if (args->index) status = msa_model_load_index(*model, args->index, err);
+    if (status == MSA_OK) return MSA_OK;
+    msa_model_free(*model);
+    *model = NULL;
+    return fail_prefix(err, status, "--index: ");
 }
 
 /* In the order of the enums and, for --block, of the powers of two from 16. */
@@ -94,6 +105,12 @@ static const option ATTENTION_OPTIONS[] = {
      .argument = "F",
      .choices = "f32|f16|bf16",
      .help = "stored keys and values (default: f16)"},
+    {.name = "--index-format",
+     .kind = OPTION_CHOICE,
+     .offset = offsetof(settings_args, index_format),
+     .argument = "F",
+     .choices = "f32|f16|bf16",
+     .help = "stored index keys (default: as --kv-format)"},
     {.name = "--chunk",
      .kind = OPTION_INT,
      .offset = offsetof(settings_args, chunk),
@@ -109,6 +126,7 @@ settings_args settings_unset(void) {
                            .selector = -1,
                            .block = -1,
                            .kv_format = -1,
+                           .index_format = -1,
                            .n_ctx = OPTION_UNSET,
                            .topk = OPTION_UNSET,
                            .local = OPTION_UNSET,
@@ -130,7 +148,8 @@ static msa_status take_layers(const option_ints *given, const msa_model *model,
                               msa_session_params *params, msa_error *err) {
     int32_t n_layers = msa_model_get_info(model)->n_layers;
     if (given->n < 0) return MSA_OK;
-    memset(params->dense_layers, 0, sizeof params->dense_layers);
+    bool indexed = strcmp(settings_selector(params, model), "index") == 0;
+    if (!indexed) memset(params->dense_layers, 0, sizeof params->dense_layers);
     for (int i = 0; i < given->n; i++) {
         int64_t layer = given->values[i];
         if (layer >= n_layers)
@@ -145,10 +164,16 @@ static msa_status take_layers(const option_ints *given, const msa_model *model,
 msa_status settings_params(const settings_args *args, const msa_model *model,
                            msa_session_params *params, msa_error *err) {
     *params = msa_session_defaults(model);
+    if (args->selector == MSA_SELECTOR_PROXY && msa_model_get_info(model)->has_index) {
+        params->local = 2; /* untrained, it needs the first block and more of the neighbourhood */
+        params->init = 1;
+    }
     if (args->attn >= 0) params->attn = (msa_attn_mode)args->attn;
     if (args->selector >= 0) params->selector = (msa_selector)args->selector;
     if (args->block >= 0) params->block = 16 << args->block;
     if (args->kv_format >= 0) params->kv_dtype = (msa_dtype)args->kv_format;
+    params->index_dtype =
+        args->index_format >= 0 ? (msa_dtype)args->index_format : params->kv_dtype;
     take(args->n_ctx, &params->n_ctx);
     take(args->topk, &params->topk);
     take(args->local, &params->local);
@@ -238,6 +263,28 @@ double settings_bytes_per_token(const msa_session_params *params, const msa_mode
            msa_dtype_size(params->kv_dtype);
 }
 
+static bool uses_index(const msa_session_params *params, const msa_model *model) {
+    return params->attn == MSA_ATTN_MSA && strcmp(settings_selector(params, model), "index") == 0;
+}
+
+double settings_index_bytes_per_token(const msa_session_params *params, const msa_model *model) {
+    const msa_model_info *info = msa_model_get_info(model);
+    if (!uses_index(params, model)) return 0;
+    return (double)(info->n_layers - info->n_dense_layers) * info->index_dim *
+           msa_dtype_size(params->index_dtype);
+}
+
+static void warn_of_numbers(const msa_session_params *p, const msa_model *model) {
+    const msa_model_info *info = msa_model_get_info(model);
+    if (!uses_index(p, model) || (p->block == info->index_block && p->topk == info->index_topk &&
+                                  p->local == info->index_local && p->init == info->index_init))
+        return;
+    fprintf(stderr,
+            "warning    the index branch was trained with %d blocks of %d, local %d, init %d; its "
+            "choice may be worse with others\n",
+            info->index_topk, info->index_block, info->index_local, info->index_init);
+}
+
 void settings_announce(const msa_session_params *params, const msa_model *model) {
     const msa_model_info *info = msa_model_get_info(model);
     char text[512];
@@ -246,4 +293,5 @@ void settings_announce(const msa_session_params *params, const msa_model *model)
             info->name[0] ? info->name : info->architecture, (double)info->n_parameters * 1e-6,
             info->n_layers, info->n_q_heads, info->n_kv_heads);
     fprintf(stderr, "attention  %s; context %d\n", text, params->n_ctx);
+    warn_of_numbers(params, model);
 }

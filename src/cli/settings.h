@@ -9,15 +9,17 @@
 #include "msa/model.h"
 
 typedef struct model_args {
-    const char *path; /* NULL: not given */
+    const char *path;  /* NULL: not given */
+    const char *index; /* file of an index branch; NULL: not given */
 } model_args;
 
-option_group model_group(model_args *args);
-/* Loads it; a missing -m is an error that says so. */
+/* with_index: --index is among the flags. */
+option_group model_group(model_args *args, bool with_index);
+/* Loads it, and the index branch beside it; a missing -m is an error that says so. */
 msa_status model_open(const model_args *args, msa_model **model, msa_error *err);
 
 typedef struct settings_args {
-    int attn, selector, block, kv_format; /* index of the choice; -1: not given */
+    int attn, selector, block, kv_format, index_format; /* index of the choice; -1: not given */
     int64_t n_ctx, topk, local, init, chunk;
     option_ints layers_dense;
 } settings_args;
@@ -43,10 +45,12 @@ const char *settings_selector(const msa_session_params *params, const msa_model 
 bool settings_is_dense(const msa_session_params *params, int32_t layer);
 /* The same as an object; NULL without memory. */
 json_t *settings_json(const msa_session_params *params, const msa_model *model);
-/* Bytes of keys and values of one token over all layers; index keys of a trained branch aside. */
+/* Bytes of keys and values of one token over all layers, and of its index keys. */
 double settings_bytes_per_token(const msa_session_params *params, const msa_model *model);
+double settings_index_bytes_per_token(const msa_session_params *params, const msa_model *model);
 
-/* "model ..." and "attention ..." on standard error, before the work. */
+/* "model ..." and "attention ..." on standard error, before the work, and a warning where an index
+ * branch runs with other numbers than it was trained with. */
 void settings_announce(const msa_session_params *params, const msa_model *model);
 
 #endif

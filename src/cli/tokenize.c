@@ -90,7 +90,7 @@ msa_status command_tokenize(int argc, char **argv, msa_error *err) {
     size_t n_bytes = 0;
     bool done;
     option_group groups[] = {
-        model_group(&args.model),
+        model_group(&args.model, false),
         {"Text", TOKENIZE_OPTIONS, sizeof TOKENIZE_OPTIONS / sizeof *TOKENIZE_OPTIONS, &args},
     };
     msa_status status = options_parse(&PAGE, groups, 2, argc, argv, &done, err);
