@@ -1,0 +1,423 @@
+/* index_loss.c: see index_loss.h. */
+#include "attn/index_loss.h"
+
+#include <float.h>
+#include <math.h>
+
+#include "attn/attend.h"
+
+#define LOG2E 1.4426950408889634
+#define LN2   0.6931471805599453
+
+/* The log-sum-exps of one side as they are found: a pair per part and row, then one per row. */
+typedef struct loss_sums {
+    float *m, *l; /* [n_parts][chunk_q][width] */
+    float *lse;   /* [chunk_q][width], base 2 */
+    int64_t width;
+} loss_sums;
+
+typedef struct loss_job {
+    grad_walk walk;
+    const msa_index_loss_args *args;
+    const attn_kernels *kernels;
+    float teacher_log2, student_log2; /* what scores are multiplied by for exponents of base 2 */
+    float scale;                      /* of Pi - P */
+    bool gradients, teacher_known;
+    int group, dim, stride, index_dim, index_stride, index_padded;
+    loss_sums teacher, student; /* of width Hq, Hkv */
+    float *dqi;                 /* [n_parts][chunk_q][Hi][index_padded] */
+    double *kl;                 /* [n_parts][Hkv] */
+} loss_job;
+
+/* A thread's space, and the part it walks. */
+typedef struct loss_worker {
+    loss_job *job;
+    int32_t part;
+    grad_block k, ki;
+    float *q, *qi;            /* [GRAD_ROWS + 3][stride]: heads of queries; queries of the index */
+    float *lse, *m, *l;       /* [GRAD_ROWS] */
+    int32_t *sees, *row_sees; /* [GRAD_ROWS] of queries, of their heads */
+    float *p;                 /* [GRAD_ROWS][GRAD_S_STRIDE] */
+    float *dki;               /* [B][index_stride] */
+    float **dq;
+    double *kl;
+    float *scratch;
+} loss_worker;
+
+/* One visit: the queries that meet a block, and how much of it is there. */
+typedef struct loss_visit {
+    const plan_request *request;
+    int32_t head, n, n_keys;
+    int64_t token; /* the block's first */
+    const int32_t *queries;
+} loss_visit;
+
+/* ---- space ---- */
+
+static void lay_out_worker(loss_worker *w, const msa_shape *s, carver *c) {
+    size_t rows = GRAD_ROWS, index_stride = (size_t)grad_stride(s->index_dim);
+    grad_block_lay_out(&w->k, s, s->head_dim, false, c);
+    grad_block_lay_out(&w->ki, s, s->index_dim, true, c);
+    w->q = carve(c, (rows + 3) * (size_t)grad_stride(s->head_dim), sizeof(float));
+    w->qi = carve(c, (rows + 3) * index_stride, sizeof(float));
+    w->lse = carve(c, rows, sizeof(float));
+    w->m = carve(c, rows, sizeof(float));
+    w->l = carve(c, rows, sizeof(float));
+    w->sees = carve(c, rows, sizeof(int32_t));
+    w->row_sees = carve(c, rows, sizeof(int32_t));
+    w->p = carve(c, rows * GRAD_S_STRIDE, sizeof(float));
+    w->dki = carve(c, (size_t)s->block * index_stride, sizeof(float));
+    w->dq = carve(c, rows, sizeof *w->dq);
+    w->kl = carve(c, rows, sizeof(double));
+    w->scratch = carve(c, grad_scratch_floats(), sizeof(float));
+}
+
+static void lay_out_sums(loss_sums *s, const msa_plan *plan, int32_t width, carver *c) {
+    size_t n = (size_t)plan->chunk_q * (size_t)width;
+    s->width = width;
+    s->m = carve(c, (size_t)plan->n_parts * n, sizeof(float));
+    s->l = carve(c, (size_t)plan->n_parts * n, sizeof(float));
+    s->lse = carve(c, n, sizeof(float));
+}
+
+static void lay_out_job(loss_job *j, const msa_plan *plan, carver *c) {
+    const msa_shape *s = &plan->shape;
+    size_t padded = size_round_up((size_t)s->index_dim, 16), parts = (size_t)plan->n_parts;
+    grad_walk_lay_out(&j->walk, plan, c);
+    lay_out_sums(&j->teacher, plan, s->n_q_heads, c);
+    lay_out_sums(&j->student, plan, s->n_kv_heads, c);
+    j->dqi =
+        carve(c, parts * (size_t)plan->chunk_q * (size_t)s->n_index_heads * padded, sizeof(float));
+    j->kl = carve(c, parts * (size_t)s->n_kv_heads, sizeof(double));
+}
+
+static loss_worker worker_of(loss_job *j, int thread, int32_t part) {
+    loss_worker w = {.job = j, .part = part};
+    carver c = {.base = plan_thread_space(j->walk.plan, thread)};
+    lay_out_worker(&w, &j->walk.plan->shape, &c);
+    return w;
+}
+
+/* ---- gathering ---- */
+
+static loss_visit visit_of(const loss_job *j, const plan_request *r, int32_t head, int64_t block,
+                           const int32_t *queries, int32_t n) {
+    int64_t B = j->walk.plan->shape.block, left = r->kv_len - block * B;
+    return (loss_visit){r, head, n, (int32_t)(left < B ? left : B), block * B, queries};
+}
+
+/* n rows of teacher queries from the first-th on, G to the query; what they see. */
+static loss_rows gather_heads(loss_worker *w, const loss_visit *v, int32_t first, int32_t n) {
+    const loss_job *j = w->job;
+    for (int32_t i = 0; i < n; i++) {
+        const grad_query *q = &j->walk.queries[v->queries[(first + i) / j->group]];
+        int64_t row = q->t * j->walk.plan->shape.n_q_heads + v->head * j->group;
+        row += (first + i) % j->group;
+        grad_copy_row(w->q + i * j->stride, j->args->q + row * j->dim, j->dim);
+        w->row_sees[i] = grad_sees(q->position, v->token, v->n_keys);
+    }
+    return (loss_rows){n, j->dim, j->stride, w->q, w->row_sees, j->teacher_log2};
+}
+
+/* n rows of index queries from the first-th on. */
+static loss_rows gather_queries(loss_worker *w, const loss_visit *v, int32_t first, int32_t n) {
+    const loss_job *j = w->job;
+    for (int32_t i = 0; i < n; i++) {
+        const grad_query *q = &j->walk.queries[v->queries[first + i]];
+        int64_t row = q->t * j->walk.plan->shape.n_index_heads + v->head;
+        grad_copy_row(w->qi + i * j->index_stride, j->args->qi + row * j->index_dim, j->index_dim);
+        w->sees[i] = grad_sees(q->position, v->token, v->n_keys);
+    }
+    return (loss_rows){n, j->index_dim, j->index_stride, w->qi, w->sees, j->student_log2};
+}
+
+static int32_t index_head(const loss_job *j, int32_t head) {
+    return j->walk.plan->shape.n_index_keys == 1 ? 0 : head;
+}
+
+/* ---- first sweep: log-sum-exps ---- */
+
+/* Where the pair of row (query, column) lies in the sums of a part. */
+static int64_t pair_at(const loss_worker *w, const loss_sums *s, int32_t query, int64_t column) {
+    return ((int64_t)w->part * w->job->walk.plan->chunk_q + query) * s->width + column;
+}
+
+/* Takes the block into the pairs of n rows; row i is of query (first + i) / group. */
+static void add_to_sums(loss_worker *w, const loss_visit *v, const loss_sums *s,
+                        const loss_rows *rows, const float *panels, int32_t first, int32_t group) {
+    int64_t at[GRAD_ROWS];
+    for (int32_t i = 0; i < rows->n; i++) {
+        int32_t query = v->queries[(first + i) / group];
+        at[i] = pair_at(w, s, query, v->head * group + (first + i) % group);
+        w->m[i] = s->m[at[i]];
+        w->l[i] = s->l[at[i]];
+    }
+    w->job->kernels->loss_lse(rows, panels, v->n_keys, w->m, w->l, w->scratch);
+    for (int32_t i = 0; i < rows->n; i++) {
+        s->m[at[i]] = w->m[i];
+        s->l[at[i]] = w->l[i];
+    }
+}
+
+static void visit_sums(void *worker, const plan_request *r, int32_t head, int64_t block,
+                       const int32_t *queries, int32_t n) {
+    loss_worker *w = worker;
+    const loss_job *j = w->job;
+    const msa_plan *plan = j->walk.plan;
+    loss_visit v = visit_of(j, r, head, block, queries, n);
+    grad_block ki = w->ki;
+    ki.rows = NULL;
+    grad_block_open(&ki, plan, &j->args->ki, r, index_head(j, head), block, v.n_keys);
+    for (int32_t first = 0; first < n; first += GRAD_ROWS) {
+        loss_rows rows =
+            gather_queries(w, &v, first, n - first < GRAD_ROWS ? n - first : GRAD_ROWS);
+        add_to_sums(w, &v, &j->student, &rows, ki.panels, first, 1);
+    }
+    if (j->teacher_known) return;
+    grad_block_open(&w->k, plan, &j->args->k, r, head, block, v.n_keys);
+    for (int32_t first = 0; first < n * j->group; first += GRAD_ROWS) {
+        int32_t left = n * j->group - first;
+        loss_rows rows = gather_heads(w, &v, first, left < GRAD_ROWS ? left : GRAD_ROWS);
+        add_to_sums(w, &v, &j->teacher, &rows, w->k.panels, first, j->group);
+    }
+}
+
+static void clear_sums(const loss_worker *w, const loss_sums *s) {
+    int64_t first = pair_at(w, s, 0, 0), end = first + w->job->walk.n * s->width;
+    for (int64_t i = first; i < end; i++) {
+        s->m[i] = -INFINITY;
+        s->l[i] = 0;
+    }
+}
+
+static void sum_part(void *job, int thread, int32_t set, int32_t part) {
+    loss_worker w = worker_of(job, thread, part);
+    clear_sums(&w, &w.job->student);
+    if (!w.job->teacher_known) clear_sums(&w, &w.job->teacher);
+    grad_walk_part(&w.job->walk, set, part, visit_sums, &w);
+}
+
+/* The pairs of a query in the order of parts. */
+static void merge_sums(const loss_sums *s, const msa_plan *plan, int32_t query) {
+    int64_t step = plan->chunk_q * s->width;
+    for (int64_t i = query * s->width; i < (query + 1) * s->width; i++) {
+        float best = -INFINITY, sum = 0;
+        for (int32_t p = 0; p < plan->n_parts; p++)
+            if (s->m[p * step + i] > best) best = s->m[p * step + i];
+        if (best == -INFINITY) best = 0; /* nothing but -inf, or NaN that l still holds */
+        for (int32_t p = 0; p < plan->n_parts; p++)
+            if (s->l[p * step + i] != 0)
+                sum += s->l[p * step + i] * exp2f(s->m[p * step + i] - best);
+        s->lse[i] = sum == 0 ? FLT_MAX : best + log2f(sum); /* of -inf alone: weighs nothing */
+    }
+}
+
+static void merge_query(void *job, int32_t query) {
+    loss_job *j = job;
+    int64_t heads = j->teacher.width;
+    merge_sums(&j->student, j->walk.plan, query);
+    if (!j->teacher_known) {
+        merge_sums(&j->teacher, j->walk.plan, query);
+        return;
+    }
+    for (int64_t h = 0; h < heads; h++) {
+        float lse = j->args->lse[j->walk.queries[query].t * heads + h];
+        j->teacher.lse[query * heads + h] = lse == -INFINITY ? FLT_MAX : (float)(lse * LOG2E);
+    }
+}
+
+/* ---- second sweep: the loss and its gradient ---- */
+
+/* w->p: the sum of the group's probabilities for n queries from the first-th on. */
+static void sum_teacher(loss_worker *w, const loss_visit *v, int32_t first, int32_t n) {
+    const loss_job *j = w->job;
+    for (int32_t i = 0; i < n; i++)
+        memset(w->p + i * GRAD_S_STRIDE, 0, (size_t)(v->n_keys + 15) / 16 * 16 * sizeof(float));
+    for (int32_t row = 0; row < n * j->group; row += GRAD_ROWS) {
+        int32_t left = n * j->group - row, from = first * j->group + row;
+        loss_rows rows = gather_heads(w, v, from, left < GRAD_ROWS ? left : GRAD_ROWS);
+        for (int32_t i = 0; i < rows.n; i++)
+            w->lse[i] = j->teacher.lse[v->queries[(from + i) / j->group] * j->teacher.width +
+                                       v->head * j->group + (from + i) % j->group];
+        j->kernels->loss_teacher(&rows, w->k.panels, v->n_keys, w->lse, row, j->group, w->p,
+                                 w->scratch);
+    }
+}
+
+static void compare(loss_worker *w, const loss_visit *v, int32_t first, int32_t n) {
+    const loss_job *j = w->job;
+    const msa_shape *s = &j->walk.plan->shape;
+    sum_teacher(w, v, first, n);
+    loss_student a = {.rows = gather_queries(w, v, first, n)};
+    a.n_keys = w->sees[n - 1]; /* ascending: the last sees most */
+    a.k_panels = w->ki.panels, a.k_rows = w->ki.rows, a.lse_log2 = w->lse, a.p = w->p;
+    a.share = 1.0f / (float)j->group, a.scale = j->scale;
+    a.kl = w->kl, a.dk = w->dki, a.dq = j->gradients ? w->dq : NULL;
+    for (int32_t i = 0; i < n; i++) {
+        int32_t q = v->queries[first + i];
+        int64_t row = (w->part * j->walk.plan->chunk_q + q) * s->n_index_heads + v->head;
+        w->lse[i] = j->student.lse[q * j->student.width + v->head];
+        w->dq[i] = j->dqi + row * j->index_padded;
+        w->kl[i] = 0;
+    }
+    j->kernels->loss_student(&a, w->scratch);
+    for (int32_t i = 0; i < n; i++) j->kl[w->part * s->n_kv_heads + v->head] += w->kl[i];
+}
+
+static void add_block(const loss_worker *w, const loss_visit *v) {
+    const loss_job *j = w->job;
+    for (int32_t i = 0; i < v->n_keys; i++) {
+        int64_t row = (v->request->kv_start + v->token + i) * j->walk.plan->shape.n_index_keys;
+        float *dki = j->args->dki + (row + index_head(j, v->head)) * j->index_dim;
+        for (int c = 0; c < j->index_dim; c++) dki[c] += w->dki[i * j->index_stride + c];
+    }
+}
+
+static void visit_loss(void *worker, const plan_request *r, int32_t head, int64_t block,
+                       const int32_t *queries, int32_t n) {
+    loss_worker *w = worker;
+    const loss_job *j = w->job;
+    loss_visit v = visit_of(j, r, head, block, queries, n);
+    grad_block_open(&w->k, j->walk.plan, &j->args->k, r, head, block, v.n_keys);
+    grad_block_open(&w->ki, j->walk.plan, &j->args->ki, r, index_head(j, head), block, v.n_keys);
+    memset(w->dki, 0, (size_t)(v.n_keys * j->index_stride) * sizeof(float));
+    for (int32_t first = 0; first < n; first += GRAD_ROWS)
+        compare(w, &v, first, n - first < GRAD_ROWS ? n - first : GRAD_ROWS);
+    if (j->gradients) add_block(w, &v);
+}
+
+static void compare_part(void *job, int thread, int32_t set, int32_t part) {
+    loss_worker w = worker_of(job, thread, part);
+    const loss_job *j = w.job;
+    const msa_plan *plan = j->walk.plan;
+    size_t row = (size_t)(plan->shape.n_index_heads * j->index_padded);
+    memset(j->dqi + (size_t)(part * plan->chunk_q) * row, 0,
+           (size_t)j->walk.n * row * sizeof(float));
+    grad_walk_part(&j->walk, set, part, visit_loss, &w);
+}
+
+static void sum_query(void *job, int32_t query) {
+    loss_job *j = job;
+    if (!j->gradients) return;
+    const msa_plan *plan = j->walk.plan;
+    int64_t heads = plan->shape.n_index_heads, stride = plan->chunk_q * heads * j->index_padded;
+    float *dqi = j->args->dqi + j->walk.queries[query].t * heads * j->index_dim;
+    for (int64_t h = 0; h < heads; h++)
+        grad_sum_parts(j->dqi + (query * heads + h) * j->index_padded, stride, plan->n_parts,
+                       j->index_dim, dqi + h * j->index_dim);
+}
+
+static void zero_keys(void *job, int64_t first, int64_t n) {
+    const loss_job *j = job;
+    int64_t row = (int64_t)j->walk.plan->shape.n_index_keys * j->index_dim;
+    if (j->gradients) memset(j->args->dki + first * row, 0, (size_t)(n * row) * sizeof(float));
+}
+
+/* ---- entries ---- */
+
+msa_status msa_index_loss_plan(msa_plan **plan, const msa_shape *shape, const msa_batch *batch,
+                               msa_support support, const msa_plan_options *options,
+                               msa_error *err) {
+    if ((int)support < 0 || support > MSA_SUPPORT_FAR)
+        return error_set(err, MSA_E_ARG, "support is %d; expected an msa_support", (int)support);
+    msa_status status = plan_prepare(plan, PLAN_INDEX_LOSS, shape, batch, options, err);
+    if (status) return status;
+    msa_plan *p = *plan;
+    size_t width = 2 * (size_t)(shape->n_q_heads + shape->n_kv_heads);
+    width += (size_t)shape->n_index_heads * size_round_up((size_t)shape->index_dim, 16);
+    status = grad_walk_plan(p, 1, width, err);
+    if (status) return status;
+    p->support = support;
+    loss_worker w;
+    loss_job j;
+    carver thread = {0}, shared = {0};
+    lay_out_worker(&w, shape, &thread);
+    lay_out_job(&j, p, &shared);
+    return plan_reserve_workspace(p, thread.used, shared.used, err);
+}
+
+static msa_status check_rows(const msa_plan *plan, const msa_index_loss_args *a, msa_error *err) {
+    if (!a->rows) return MSA_OK;
+    if (a->n_rows < 0 || a->n_rows > plan->total_q)
+        return error_set(err, MSA_E_ARG, "n_rows is %lld; expected 0 to total_q = %lld",
+                         (long long)a->n_rows, (long long)plan->total_q);
+    for (int64_t i = 0; i < a->n_rows; i++)
+        if (a->rows[i] < (i ? a->rows[i - 1] + (int64_t)1 : 0) || a->rows[i] >= plan->total_q)
+            return error_set(err, MSA_E_ARG,
+                             "rows[%lld] is %d; expected ascending numbers below total_q = %lld",
+                             (long long)i, a->rows[i], (long long)plan->total_q);
+    return MSA_OK;
+}
+
+static msa_status check_args(const msa_plan *plan, const msa_index_loss_args *a, msa_error *err) {
+    const msa_shape *s = &plan->shape;
+    msa_status status;
+    if (!a) return error_set(err, MSA_E_ARG, "args is NULL");
+    if (!a->kl) return error_set(err, MSA_E_ARG, "kl is NULL");
+    if (plan->total_q && (!a->q || !a->qi))
+        return error_set(err, MSA_E_ARG, "%s is NULL", a->q ? "qi" : "q");
+    if (!a->dqi != !a->dki)
+        return error_set(err, MSA_E_ARG, "%s is NULL; give both gradients or neither",
+                         a->dqi ? "dki" : "dqi");
+    if (!isfinite(a->loss_scale))
+        return error_set(err, MSA_E_ARG, "loss_scale is %g; expected a finite number",
+                         (double)a->loss_scale);
+    if ((status = grad_check_lane(plan, &a->k, "k", s->n_kv_heads, s->head_dim, err)) ||
+        (status = grad_check_lane(plan, &a->ki, "ki", s->n_index_keys, s->index_dim, err)) ||
+        (status = check_rows(plan, a, err)))
+        return status;
+    if (plan->support == MSA_SUPPORT_SELECTED)
+        return attend_check_selection(plan, a->selection, err);
+    if (a->selection)
+        return error_set(err, MSA_E_ARG,
+                         "a selection is given; the loss was planned over %s tokens",
+                         plan->support == MSA_SUPPORT_FAR ? "far" : "all visible");
+    return MSA_OK;
+}
+
+static loss_job job_of(const msa_plan *plan, const msa_index_loss_args *args) {
+    const msa_shape *s = &plan->shape;
+    loss_job j = {.args = args, .kernels = attn_kernels_get()};
+    carver c = {.base = plan_shared_space(plan)};
+    lay_out_job(&j, plan, &c);
+    bool far = plan->support == MSA_SUPPORT_FAR;
+    j.walk.plan = plan;
+    j.walk.selection = args->selection;
+    j.walk.local = far ? s->local : 0;
+    j.walk.init = far ? s->init : 0;
+    j.walk.rows = args->rows;
+    j.walk.n_rows = args->rows ? args->n_rows : plan->total_q;
+    j.walk.n_sets = 1;
+    j.group = s->n_q_heads / s->n_kv_heads;
+    j.dim = s->head_dim, j.stride = grad_stride(s->head_dim);
+    j.index_dim = s->index_dim, j.index_stride = grad_stride(s->index_dim);
+    j.index_padded = j.index_stride - 16;
+    j.gradients = args->dqi != NULL;
+    j.teacher_known = args->lse && !far;
+    j.student_log2 = (float)(LOG2E / sqrt(s->index_dim));
+    j.scale = (float)(args->loss_scale / sqrt(s->index_dim));
+    return j;
+}
+
+msa_status msa_index_loss_run(msa_plan *plan, const msa_index_loss_args *args, msa_error *err) {
+    msa_status status;
+    float scale;
+    if ((status = plan_check(plan, PLAN_INDEX_LOSS, err)) ||
+        (status = check_args(plan, args, err)) ||
+        (status = grad_check_scale(&plan->shape, args->scale, &scale, err)))
+        return status;
+    loss_job j = job_of(plan, args);
+    j.teacher_log2 = (float)(scale * LOG2E);
+    int64_t groups = plan->shape.n_kv_heads, row = plan->shape.n_index_heads * j.index_dim;
+    for (int64_t i = 0; i < plan->n_parts * groups; i++) j.kl[i] = 0;
+    if (j.gradients && args->rows)
+        memset(args->dqi, 0, (size_t)(plan->total_q * row) * sizeof(float));
+    static const grad_pass passes[] = {{sum_part, merge_query}, {compare_part, sum_query}};
+    grad_walk_run(&j.walk, zero_keys, passes, 2, &j);
+    for (int64_t g = 0; g < groups; g++) {
+        args->kl[g] = 0;
+        for (int32_t p = 0; p < plan->n_parts; p++) args->kl[g] += j.kl[p * groups + g];
+        args->kl[g] *= LN2;
+    }
+    return MSA_OK;
+}

@@ -1,0 +1,103 @@
+/* index_loss_ref.c: the truth of the index loss: the formula in double, one query and group at a
+ * time. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "attn/index_loss.h"
+#include "attn/ref.h"
+
+typedef struct ref_row {
+    const msa_shape *s;
+    const msa_batch *b;
+    const msa_index_loss_args *a;
+    msa_support support;
+    int32_t request, group;
+    int64_t t, position;
+} ref_row;
+
+static int is_supported(const ref_row *w, int64_t j) {
+    int64_t block = j / w->s->block, own = w->position / w->s->block;
+    if (w->support == MSA_SUPPORT_SELECTED)
+        return ref_selected(w->s, w->b, w->a->selection, w->t, w->group, block);
+    if (w->support == MSA_SUPPORT_FAR) return block >= w->s->init && block <= own - w->s->local;
+    return 1;
+}
+
+static double teacher_score(const ref_row *w, int32_t head, int64_t j) {
+    int32_t d = w->s->head_dim;
+    const float *q = w->a->q + (w->t * w->s->n_q_heads + head) * d;
+    double dot = 0;
+    for (int32_t c = 0; c < d; c++)
+        dot += (double)q[c] * ref_element(w->s, w->b, &w->a->k, d, w->request, j, w->group, c);
+    return (w->a->scale > 0 ? w->a->scale : 1 / sqrt(d)) * dot;
+}
+
+static double index_key(const ref_row *w, int64_t j, int32_t c) {
+    return ref_element(w->s, w->b, &w->a->ki, w->s->index_dim, w->request, j,
+                       w->s->n_index_keys == 1 ? 0 : w->group, c);
+}
+
+static double student_score(const ref_row *w, int64_t j) {
+    int32_t di = w->s->index_dim;
+    const float *q = w->a->qi + (w->t * w->s->n_index_heads + w->group) * di;
+    double dot = 0;
+    for (int32_t c = 0; c < di; c++) dot += q[c] * index_key(w, j, c);
+    return dot / sqrt(di);
+}
+
+/* ln sum exp of a head (-1: the student) over the support. */
+static double lse_of(const ref_row *w, int32_t head) {
+    double best = -INFINITY, sum = 0;
+    for (int pass = 0; pass < 2; pass++)
+        for (int64_t j = 0; j <= w->position; j++) {
+            if (!is_supported(w, j)) continue;
+            double s = head < 0 ? student_score(w, j) : teacher_score(w, head, j);
+            if (pass == 0) best = fmax(best, s);
+            if (pass == 1) sum += exp(s - best);
+        }
+    return best + log(sum);
+}
+
+static void one_row(const ref_row *w, double *lse, double *kl, double *dqi, double *dki) {
+    const msa_shape *s = w->s;
+    int32_t di = s->index_dim, group = s->n_q_heads / s->n_kv_heads;
+    const float *qi = w->a->qi + (w->t * s->n_index_heads + w->group) * di;
+    double student = lse_of(w, -1);
+    for (int32_t h = 0; h < group; h++) lse[h] = lse_of(w, w->group * group + h);
+    for (int64_t j = 0; j <= w->position; j++) {
+        if (!is_supported(w, j)) continue;
+        double p = 0, log_pi = student_score(w, j) - student;
+        for (int32_t h = 0; h < group; h++)
+            p += exp(teacher_score(w, w->group * group + h, j) - lse[h]) / group;
+        if (p > 0) *kl += p * (log(p) - log_pi);
+        double ds = w->a->loss_scale / sqrt(di) * (exp(log_pi) - p);
+        int64_t row = (ref_kv_start(w->b, w->request) + j) * s->n_index_keys +
+                      (s->n_index_keys == 1 ? 0 : w->group);
+        for (int32_t c = 0; c < di; c++) {
+            dqi[(w->t * s->n_index_heads + w->group) * di + c] += ds * index_key(w, j, c);
+            dki[row * di + c] += ds * qi[c];
+        }
+    }
+}
+
+static int is_taken(const msa_index_loss_args *a, int64_t t) {
+    if (!a->rows) return 1;
+    for (int64_t i = 0; i < a->n_rows; i++)
+        if (a->rows[i] == t) return 1;
+    return 0;
+}
+
+void index_loss_ref(const msa_shape *s, const msa_batch *b, msa_support support,
+                    const msa_index_loss_args *a, double *kl, double *dqi, double *dki) {
+    double lse[65536];
+    for (int32_t g = 0; g < s->n_kv_heads; g++) kl[g] = 0;
+    for (int32_t r = 0; r < b->n_requests; r++)
+        for (int64_t t = b->cu_seqlens_q[r]; t < b->cu_seqlens_q[r + 1]; t++) {
+            if (!is_taken(a, t)) continue;
+            for (int32_t g = 0; g < s->n_kv_heads; g++) {
+                ref_row row = {s, b, a, support,
+                               r, g, t, ref_position(b, r) + t - b->cu_seqlens_q[r]};
+                one_row(&row, lse, kl + g, dqi, dki);
+            }
+        }
+}
