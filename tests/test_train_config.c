@@ -188,7 +188,6 @@ static void contradictions_are_refused_before_work(void **state) {
         {"run.steps=50", "schedule.warmup"},
         {"recipe.kind=index-only recipe.kl_warmup=off", "recipe.kl_warmup"},
         {"recipe.kind=index-only recipe.lm_index=true", "recipe.lm_index"},
-        {"recipe.lm_index=true", "recipe.index_value"},
         {"run.out=", "run.out"},
     };
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
@@ -334,7 +333,7 @@ static void recipes_have_their_phases(void **state) {
     assert_int_equal(r.phases[0].mode.kl, NET_KL_FAR);
     config_free(&c);
 
-    c = settled("data.text=a recipe.lm_index=true recipe.index_value=true");
+    c = settled("data.text=a recipe.lm_index=true");
     r = recipe_of(&c);
     assert_true(r.phases[1].mode.lm_index && r.phases[1].mode.kl == NET_KL_OFF);
     config_free(&c);

@@ -174,10 +174,6 @@ static msa_status settle_recipe(train_config *c, msa_error *err) {
         return error_set(err, MSA_E_ARG,
                          "recipe.lm_index is true; the recipe index-only has no LM loss, expected "
                          "false");
-    if (c->recipe.lm_index && !c->recipe.index_value)
-        return error_set(err, MSA_E_ARG,
-                         "recipe.lm_index is true; the LM loss reaches the index branch through "
-                         "its value head only, set recipe.index_value true as well");
     if (c->run.out[0] == 0)
         return error_set(err, MSA_E_ARG, "run.out is empty; expected a directory");
     return MSA_OK;
