@@ -109,6 +109,10 @@ void pretok_free(pretok *p) {
     mem_free(p);
 }
 
+const char *pretok_name(const pretok *p) {
+    return p->family->name;
+}
+
 bool pretok_ignores_merges(const pretok *p) {
     return p->family->ignores_merges;
 }

@@ -13,6 +13,8 @@ typedef struct pretok pretok; /* read-only once created; threads may share it */
 msa_status pretok_create(pretok **p, const char *name, size_t name_length, msa_error *err);
 void pretok_free(pretok *p); /* NULL is fine */
 
+/* As in the list above; static storage. */
+const char *pretok_name(const pretok *p);
 /* 1 where a word that is a token as a whole is taken without merging (llama-bpe). */
 bool pretok_ignores_merges(const pretok *p);
 /* 1 where models of this kind begin a text with the begin-of-text token unless their file says

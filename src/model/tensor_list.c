@@ -108,8 +108,7 @@ bool tensor_layer_has_experts(const arch *a, int32_t layer) {
     return a->moe.present && layer >= a->n_dense_layers;
 }
 
-/* Whether a layer has tensors of this role. */
-static bool layer_has(const arch *a, int32_t layer, tensor_role role) {
+bool tensor_layer_has(const arch *a, int32_t layer, tensor_role role) {
     bool experts = tensor_layer_has_experts(a, layer);
     switch (role) {
     case TENSOR_Q_BIAS:
@@ -145,7 +144,7 @@ static bool layer_has(const arch *a, int32_t layer, tensor_role role) {
 static int64_t count_layer(const arch *a, int32_t layer) {
     int64_t n = 0;
     for (int role = 0; role < TENSOR_ROLE_COUNT; role++)
-        if (layer_has(a, layer, (tensor_role)role))
+        if (tensor_layer_has(a, layer, (tensor_role)role))
             n += tensor_is_expert((tensor_role)role) ? a->moe.n_experts : 1;
     return n;
 }
@@ -186,24 +185,29 @@ __attribute__((format(printf, 2, 0))) static void write_name(char *out, const ch
     snprintf(out, TENSOR_NAME, pattern, layer, expert);
 }
 
+tensor_spec tensor_spec_of(const arch *a, tensor_role role, int32_t layer, int32_t expert) {
+    tensor_spec spec = {.role = role,
+                        .layer = layer,
+                        .expert = expert,
+                        .n_out = extent_of(a, ROWS[role].n_out),
+                        .n_in = extent_of(a, ROWS[role].n_in)};
+    write_name(spec.name, ROWS[role].name, layer, expert);
+    return spec;
+}
+
 static void add(tensor_list *list, const arch *a, tensor_role role, int32_t layer, int32_t expert) {
-    tensor_spec *spec = &list->specs[list->n++];
-    *spec = (tensor_spec){.role = role,
-                          .layer = layer,
-                          .expert = expert,
-                          .n_out = extent_of(a, ROWS[role].n_out),
-                          .n_in = extent_of(a, ROWS[role].n_in)};
-    write_name(spec->name, ROWS[role].name, layer, expert);
+    list->specs[list->n++] = tensor_spec_of(a, role, layer, expert);
 }
 
 static void add_layer(tensor_list *list, const arch *a, int32_t layer) {
     for (int role = 0; role < TENSOR_ROLE_COUNT; role++) {
         if (role == TENSOR_EXPERT_GATE) /* the three of an expert stay together */
-            for (int32_t e = 0; layer_has(a, layer, TENSOR_EXPERT_GATE) && e < a->moe.n_experts;
-                 e++)
+            for (int32_t e = 0;
+                 tensor_layer_has(a, layer, TENSOR_EXPERT_GATE) && e < a->moe.n_experts; e++)
                 for (int part = TENSOR_EXPERT_GATE; part <= TENSOR_EXPERT_DOWN; part++)
                     add(list, a, (tensor_role)part, layer, e);
-        else if (!tensor_is_expert((tensor_role)role) && layer_has(a, layer, (tensor_role)role))
+        else if (!tensor_is_expert((tensor_role)role) &&
+                 tensor_layer_has(a, layer, (tensor_role)role))
             add(list, a, (tensor_role)role, layer, -1);
     }
 }

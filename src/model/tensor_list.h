@@ -84,6 +84,15 @@ int64_t tensor_list_count(const arch *a);
 msa_status tensor_list_create(tensor_list *list, const arch *a, msa_error *err);
 void tensor_list_free(tensor_list *list);
 
+/* One of them, by what it is. layer and expert are -1 where the role has none. */
+tensor_spec tensor_spec_of(const arch *a, tensor_role role, int32_t layer, int32_t expert);
+
+/* Gives n rows of a tensor from `row` on, as f32 in the order and sense of this list. */
+typedef msa_status tensor_rows_fn(void *user, const tensor_spec *spec, int64_t row, int64_t n,
+                                  float *out, msa_error *err);
+
+/* Whether a layer has tensors of a role. */
+bool tensor_layer_has(const arch *a, int32_t layer, tensor_role role);
 /* Whether layer `layer` has an index branch, or a mixture of experts instead of one MLP. */
 bool tensor_layer_has_index(const arch *a, int32_t layer);
 bool tensor_layer_has_experts(const arch *a, int32_t layer);

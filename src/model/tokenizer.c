@@ -22,7 +22,7 @@ struct tokenizer {
     bpe bpe;
     pretok *pretok;
     specials user, all; /* seen always; seen with MSA_PARSE_SPECIAL */
-    int32_t bos, eos, ends[MAX_ENDS];
+    int32_t bos, eos, eot, unk, pad, ends[MAX_ENDS];
     int n_ends;
     bool add_bos, add_eos;
 };
@@ -51,6 +51,9 @@ static msa_status set_special_ids(tokenizer *t, const tokenizer_params *p, msa_e
                              ids[i].name, ids[i].id, t->vocab.n - 1);
     t->bos = p->bos;
     t->eos = p->eos;
+    t->eot = p->eot;
+    t->unk = p->unk;
+    t->pad = p->pad;
     t->add_bos = p->add_bos < 0 ? pretok_adds_bos(t->pretok) : p->add_bos != 0;
     t->add_eos = p->add_eos > 0;
     if ((t->add_bos && p->bos < 0) || (t->add_eos && p->eos < 0))
@@ -237,6 +240,19 @@ msa_status tokenizer_decode_all(const tokenizer *t, const int32_t *ids, size_t n
     *text = joined.data;
     if (n_bytes) *n_bytes = joined.n;
     return MSA_OK;
+}
+
+tokenizer_parts tokenizer_get_parts(const tokenizer *t) {
+    return (tokenizer_parts){.vocab = &t->vocab,
+                             .bpe = &t->bpe,
+                             .pre = pretok_name(t->pretok),
+                             .bos = t->bos,
+                             .eos = t->eos,
+                             .eot = t->eot,
+                             .unk = t->unk,
+                             .pad = t->pad,
+                             .add_bos = t->add_bos,
+                             .add_eos = t->add_eos};
 }
 
 int32_t tokenizer_size(const tokenizer *t) {

@@ -24,6 +24,11 @@ typedef struct tokenizer_params { /* everything is copied */
 
 /* Errors name the token, merge, id or pre-tokeniser that is wrong. */
 msa_status tokenizer_create(tokenizer **t, const tokenizer_params *params, msa_error *err);
+/* The vocabulary that needs no training: token i is byte i, and behind them these special tokens,
+ * the first of which ends a text. Every program that reads byte-level vocabularies takes it: no
+ * merges, pre-tokeniser gpt-2. names NULL: "<|endoftext|>" alone. */
+msa_status tokenizer_create_bytes(tokenizer **t, const vocab_text *names, size_t n_names,
+                                  msa_error *err);
 void tokenizer_free(tokenizer *t); /* NULL is fine */
 
 /* As msa_tokenize. */
@@ -38,6 +43,16 @@ msa_status tokenizer_decode(const tokenizer *t, int32_t id, int flags, vocab_tex
 /* As msa_detokenize. */
 msa_status tokenizer_decode_all(const tokenizer *t, const int32_t *ids, size_t n, int flags,
                                 char **text, size_t *n_bytes, msa_error *err);
+
+/* What it was made of, for those who write it into files. Lives with the tokenizer. */
+typedef struct tokenizer_parts {
+    const vocab *vocab;
+    const struct bpe *bpe; /* its merges by the ids of their tokens */
+    const char *pre;       /* name of the pre-tokeniser */
+    int32_t bos, eos, eot, unk, pad;
+    bool add_bos, add_eos;
+} tokenizer_parts;
+tokenizer_parts tokenizer_get_parts(const tokenizer *t);
 
 int32_t tokenizer_size(const tokenizer *t);
 /* -1 where there is none. */

@@ -1,0 +1,311 @@
+/* test_export.c: models written and read again, bit for bit: GGUF, index files and safetensors of
+ * every family, where disk or memory run out too. */
+#include "support/support.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/half.h"
+#include "model/config_json.h"
+#include "model/export.h"
+#include "model/narrow.h"
+#include "model/tensor_source.h"
+#include "model/tokenizer_gguf.h"
+#include "model/weights.h"
+#include "nn/quant.h"
+#include "support/folder.h"
+#include "support/random_source.h"
+#include "support/scarce.h"
+
+/* Seeds are even for the Llama families, odd for M3, whose norms lie about 0. */
+static uint64_t seed_of(arch_family family) {
+    return family == ARCH_MINIMAX_M3 ? 7 : 8;
+}
+
+static export_source source_of(const arch *a, uint64_t *seed, const tokenizer *t) {
+    *seed = seed_of(a->family);
+    return (export_source){.arch = a, .rows = random_rows, .user = seed, .tokenizer = t};
+}
+
+static tokenizer *byte_tokenizer(void) {
+    tokenizer *t;
+    msa_error err;
+    assert_ok(tokenizer_create_bytes(&t, NULL, 0, &err), &err);
+    return t;
+}
+
+static void check_arch(const arch *got, const arch *want) {
+    assert_int_equal(got->family, want->family);
+    const int32_t pairs[][2] = {
+        {got->n_layers, want->n_layers},
+        {got->n_embd, want->n_embd},
+        {got->n_q_heads, want->n_q_heads},
+        {got->n_kv_heads, want->n_kv_heads},
+        {got->head_dim, want->head_dim},
+        {got->n_vocab, want->n_vocab},
+        {got->n_ctx_train, want->n_ctx_train},
+        {got->n_ff, want->n_ff},
+        {got->n_rot, want->n_rot},
+        {got->tied, want->tied},
+        {got->qk_norm, want->qk_norm},
+        {got->qkv_bias, want->qkv_bias},
+        {got->swiglu_oai, want->swiglu_oai},
+        {got->n_dense_layers, want->n_dense_layers},
+        {got->index.present, want->index.present},
+        {got->index.dim, want->index.dim},
+        {got->index.block, want->index.block},
+        {got->index.topk, want->index.topk},
+        {got->index.local, want->index.local},
+        {got->index.init, want->index.init},
+        {got->moe.present, want->moe.present},
+        {got->moe.n_experts, want->moe.n_experts},
+        {got->moe.n_used, want->moe.n_used},
+        {got->moe.n_ff, want->moe.n_ff},
+        {got->moe.n_ff_shared, want->moe.n_ff_shared},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
+        if (pairs[i][0] != pairs[i][1])
+            fail_msg("fact %zu of the architecture: %d, wrote %d", i, pairs[i][0], pairs[i][1]);
+    assert_true(got->rope_base == want->rope_base && got->norm_eps == want->norm_eps);
+    assert_true(got->swiglu_alpha == want->swiglu_alpha && got->moe.scale == want->moe.scale);
+}
+
+/* What a number is once it was stored in a format and read again. */
+static void round_trip(uint32_t type, float *x, int64_t n) {
+    uint8_t stored[4096];
+    double wide[512];
+    narrow_row(type, x, n, stored);
+    assert_true(quant_widen_ref(type, stored, n, wide));
+    for (int64_t i = 0; i < n; i++) x[i] = (float)wide[i];
+}
+
+/* All tensors of the list are those of the source, bit for bit, up to the rounding of the format.
+ */
+static void check_tensors(tensor_source *file, const arch *a, uint64_t seed, uint32_t type) {
+    tensor_list list;
+    msa_error err;
+    float want[512], got[512];
+    assert_ok(tensor_list_create(&list, a, &err), &err);
+    for (int64_t i = 0; i < list.n; i++) {
+        const tensor_spec *spec = &list.specs[i];
+        bool narrow = !tensor_is_vector(spec->role) && !tensor_is_index(spec->role) &&
+                      spec->role != TENSOR_ROUTER;
+        bool sum = file->gguf && a->family == ARCH_MINIMAX_M3 && tensor_is_norm(spec->role);
+        for (int64_t row = 0; row < spec->n_out; row++) {
+            assert_ok(random_rows(&seed, spec, row, 1, want, &err), &err);
+            assert_ok(tensor_source_rows(file, spec, row, 1, got, &err), &err);
+            if (narrow) round_trip(type, want, spec->n_in);
+            /* The sum is what the file holds: 1 + w rounded, and exactly 1 less. */
+            for (int64_t j = 0; sum && j < spec->n_in; j++) want[j] = (1 + want[j]) - 1;
+            if (memcmp(want, got, (size_t)spec->n_in * sizeof *want) != 0)
+                fail_msg("%s, row %lld differs", spec->name, (long long)row);
+        }
+    }
+    tensor_list_free(&list);
+}
+
+static const struct {
+    arch_family family;
+    bool index, tied;
+    uint32_t type;
+} CASES[] = {
+    {ARCH_LLAMA, false, true, QUANT_F32},       {ARCH_LLAMA, true, false, QUANT_F32},
+    {ARCH_QWEN2, false, false, QUANT_BF16},     {ARCH_QWEN2, true, true, QUANT_F32},
+    {ARCH_QWEN3, true, false, QUANT_F16},       {ARCH_QWEN3, false, false, QUANT_Q8_0},
+    {ARCH_MINIMAX_M3, true, false, QUANT_F32},  {ARCH_MINIMAX_M3, true, false, QUANT_BF16},
+    {ARCH_MINIMAX_M3, true, false, QUANT_Q8_0}, {ARCH_LLAMA, true, false, QUANT_Q8_0},
+};
+enum { N_CASES = sizeof CASES / sizeof *CASES };
+
+static void gguf_files_come_back_bit_for_bit(void **state) {
+    const char *path = folder_path(*state, "model.gguf");
+    tokenizer *t = byte_tokenizer();
+    for (size_t i = 0; i < N_CASES; i++) {
+        arch a = random_arch(CASES[i].family, CASES[i].index);
+        a.tied = CASES[i].tied;
+        uint64_t seed;
+        msa_error err;
+        gguf_file *file;
+        weights *w;
+        tokenizer *back;
+        chat_template chat;
+        export_source source = source_of(&a, &seed, t);
+        assert_ok(export_gguf(&source, path, CASES[i].type, &err), &err);
+        assert_ok(gguf_open(&file, path, &err), &err);
+        assert_ok(weights_load(&w, file, &err), &err);
+        check_arch(&w->arch, &a);
+        tensor_source from = {.arch = &w->arch, .gguf = file};
+        check_tensors(&from, &a, seed, CASES[i].type);
+        assert_ok(tokenizer_from_gguf(&back, &chat, file, &err), &err);
+        assert_int_equal(tokenizer_size(back), a.n_vocab);
+        assert_int_equal(tokenizer_eos(back), 256);
+        chat_template_free(&chat);
+        tokenizer_free(back);
+        weights_free(w);
+        gguf_close(file);
+    }
+    tokenizer_free(t);
+    assert_int_equal(folder_entries(*state), 1);
+}
+
+static void folders_come_back_bit_for_bit(void **state) {
+    char folder[512];
+    snprintf(folder, sizeof folder, "%s", folder_path(*state, "model"));
+    tokenizer *t = byte_tokenizer();
+    for (size_t i = 0; i < N_CASES; i++)
+        for (int shards = 0; shards < 2; shards++) {
+            if (CASES[i].type == QUANT_Q8_0) continue;
+            arch a = random_arch(CASES[i].family, CASES[i].index), back = {0};
+            a.tied = CASES[i].tied;
+            uint64_t seed;
+            msa_error err;
+            safetensors *files;
+            export_source source = source_of(&a, &seed, t);
+            assert_ok(export_folder(&source, folder, CASES[i].type, shards ? 100000 : 0, &err),
+                      &err);
+            assert_ok(config_json_read(&back, folder_path(folder, "config.json"), &err), &err);
+            check_arch(&back, &a);
+            const char *name = shards ? "model.safetensors.index.json" : "model.safetensors";
+            assert_ok(safetensors_open(&files, folder_path(folder, name), &err), &err);
+            tensor_source from = {.arch = &back, .files = files};
+            check_tensors(&from, &a, seed, CASES[i].type);
+            safetensors_close(files);
+        }
+    tokenizer_free(t);
+}
+
+static void an_index_file_fits_its_base_and_no_other(void **state) {
+    char base[512], other[512], index[512];
+    snprintf(base, sizeof base, "%s", folder_path(*state, "base.gguf"));
+    snprintf(other, sizeof other, "%s", folder_path(*state, "other.gguf"));
+    snprintf(index, sizeof index, "%s", folder_path(*state, "index.gguf"));
+    arch a = random_arch(ARCH_LLAMA, true), plain = a;
+    plain.index.present = false;
+    plain.n_dense_layers = 0;
+    uint64_t seed, seed_other = 10;
+    msa_error err;
+    export_source with = source_of(&a, &seed, NULL), without = with, stranger = with;
+    without.arch = stranger.arch = &plain;
+    stranger.user = &seed_other;
+    assert_ok(export_gguf(&without, base, QUANT_F16, &err), &err);
+    assert_ok(export_gguf(&stranger, other, QUANT_F16, &err), &err);
+    assert_ok(export_index(&with, index, &err), &err);
+    gguf_file *file, *index_file;
+    weights *w;
+    assert_ok(gguf_open(&index_file, index, &err), &err);
+    assert_ok(gguf_open(&file, base, &err), &err);
+    assert_ok(weights_load(&w, file, &err), &err);
+    assert_ok(weights_load_index(w, index_file, &err), &err);
+    check_arch(&w->arch, &a);
+    tensor_source from = {.arch = &w->arch, .gguf = file, .index = index_file};
+    check_tensors(&from, &a, seed, QUANT_F16);
+    weights_free(w);
+    gguf_close(file);
+    assert_ok(gguf_open(&file, other, &err), &err);
+    assert_ok(weights_load(&w, file, &err), &err);
+    assert_fails(weights_load_index(w, index_file, &err), MSA_E_FORMAT, &err, "fingerprint");
+    weights_free(w);
+    gguf_close(file);
+    gguf_close(index_file);
+}
+
+static void what_files_cannot_say_is_refused(void **state) {
+    const char *path = folder_path(*state, "model.gguf");
+    arch a = random_arch(ARCH_MINIMAX_M3, true);
+    uint64_t seed;
+    msa_error err;
+    export_source source = source_of(&a, &seed, NULL);
+    a.index.value = true;
+    assert_fails(export_gguf(&source, path, QUANT_F32, &err), MSA_E_UNSUPPORTED, &err, "value");
+    a.index.value = false;
+    a.index.init = 1;
+    assert_fails(export_folder(&source, path, QUANT_F32, 0, &err), MSA_E_UNSUPPORTED, &err,
+                 "1 initial");
+    a.index.init = 0;
+    a.moe.n_ff_shared = 33;
+    assert_fails(export_gguf(&source, path, QUANT_F32, &err), MSA_E_UNSUPPORTED, &err, "width 33");
+    a.moe.n_ff_shared = 32;
+    a.swiglu_limit = 6;
+    assert_fails(export_gguf(&source, path, QUANT_F32, &err), MSA_E_UNSUPPORTED, &err, "limit 6");
+    a.swiglu_limit = 7;
+    assert_fails(export_gguf(&source, path, QUANT_Q4_0, &err), MSA_E_ARG, &err, "not written");
+    assert_fails(export_folder(&source, path, QUANT_Q8_0, 0, &err), MSA_E_ARG, &err, "Q8_0");
+    assert_fails(export_index(&source, path, &err), MSA_E_ARG, &err, "is a MiniMax-M3");
+    a = random_arch(ARCH_LLAMA, false);
+    assert_fails(export_index(&source, path, &err), MSA_E_ARG, &err, "has none");
+    a.n_vocab = 200;
+    source.tokenizer = byte_tokenizer();
+    assert_fails(export_gguf(&source, path, QUANT_F32, &err), MSA_E_ARG, &err, "257 tokens");
+    tokenizer_free((tokenizer *)source.tokenizer);
+    assert_int_equal(folder_entries(*state), 0);
+}
+
+static void a_full_disk_leaves_nothing_behind(void **state) {
+    char folder[512], path[512];
+    snprintf(folder, sizeof folder, "%s", folder_path(*state, "model"));
+    snprintf(path, sizeof path, "%s", folder_path(*state, "model.gguf"));
+    arch a = random_arch(ARCH_MINIMAX_M3, true);
+    uint64_t seed;
+    msa_error err;
+    export_source source = source_of(&a, &seed, NULL);
+    struct rlimit old, small;
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &old);
+    small = (struct rlimit){200000, old.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &small);
+    msa_status gguf = export_gguf(&source, path, QUANT_F32, &err);
+    msa_error err_folder;
+    msa_status several = export_folder(&source, folder, QUANT_F32, 0, &err_folder);
+    setrlimit(RLIMIT_FSIZE, &old);
+    assert_fails(gguf, MSA_E_IO, &err, "model.gguf");
+    assert_fails(several, MSA_E_IO, &err_folder, "model.safetensors");
+    assert_int_equal(folder_entries(*state), 0);
+}
+
+static void memory_that_runs_out_leaves_nothing_behind(void **state) {
+    char folder[512], path[512];
+    snprintf(folder, sizeof folder, "%s", folder_path(*state, "model"));
+    snprintf(path, sizeof path, "%s", folder_path(*state, "model.gguf"));
+    arch a = random_arch(ARCH_MINIMAX_M3, true);
+    a.n_layers = 2;
+    uint64_t seed;
+    msa_error err;
+    tokenizer *t = byte_tokenizer();
+    export_source source = source_of(&a, &seed, t);
+    bool failed = true;
+    for (long i = 0; failed; i++) {
+        long before = scarce_live();
+        scarce_begin(i);
+        msa_status status = export_gguf(&source, path, QUANT_F16, &err);
+        if (!status) status = export_folder(&source, folder, QUANT_F32, 50000, &err);
+        failed = scarce_end();
+        assert_int_equal(scarce_live(), before);
+        if (!failed) assert_ok(status, &err);
+        if (failed && status != MSA_E_NOMEM && status != MSA_E_IO)
+            fail_msg("allocation %ld: %s", i, msa_status_name(status));
+        if (failed && access(folder, F_OK) == 0) fail_msg("allocation %ld left a folder", i);
+    }
+    tokenizer_free(t);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(gguf_files_come_back_bit_for_bit, folder_create,
+                                        folder_remove),
+        cmocka_unit_test_setup_teardown(folders_come_back_bit_for_bit, folder_create,
+                                        folder_remove),
+        cmocka_unit_test_setup_teardown(an_index_file_fits_its_base_and_no_other, folder_create,
+                                        folder_remove),
+        cmocka_unit_test_setup_teardown(what_files_cannot_say_is_refused, folder_create,
+                                        folder_remove),
+        cmocka_unit_test_setup_teardown(a_full_disk_leaves_nothing_behind, folder_create,
+                                        folder_remove),
+        cmocka_unit_test_setup_teardown(memory_that_runs_out_leaves_nothing_behind, folder_create,
+                                        folder_remove),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
