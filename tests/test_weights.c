@@ -365,8 +365,8 @@ static void formats_are_described_by_share(void **state) {
 
 static void files_written_by_the_gguf_package_load(void **state) {
     (void)state;
-    const char *names[] = {"llama", "qwen2", "qwen3"};
-    for (int i = 0; i < 3; i++) {
+    const char *names[] = {"llama", "qwen2", "qwen3", "minimax-m3"};
+    for (int i = 0; i < 4; i++) {
         char path[96];
         msa_error err;
         gguf_file *file;
@@ -380,6 +380,8 @@ static void files_written_by_the_gguf_package_load(void **state) {
         assert_int_equal(w->layers[0].wk.type, QUANT_F16);
         assert_int_equal(w->layers[0].mlp.up.type, QUANT_Q8_0);
         assert_int_equal(w->rope.factors != NULL, i == 0);
+        assert_int_equal(w->index != NULL, i == 3);
+        assert_int_equal(w->arch.moe.n_experts, i == 3 ? 4 : 0);
         weights_free(w);
         gguf_close(file);
     }

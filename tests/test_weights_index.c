@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "model/weights.h"
 #include "support/gguf_edit.h"
 #include "support/tiny_model.h"
@@ -311,6 +312,27 @@ static void an_index_of_another_model_is_refused(void **state) {
     weights_free(w);
 }
 
+/* Its fingerprint was computed by the script that wrote it, tests/oracle/gguf_files.py. */
+static void an_index_written_by_the_gguf_package_loads(void **state) {
+    (void)state;
+    enum { EMBD = 32 };
+    float ones[EMBD];
+    for (int i = 0; i < EMBD; i++) ones[i] = 1;
+    weights_layer layers[2] = {{.attn_norm = ones, .ffn_norm = ones},
+                               {.attn_norm = ones, .ffn_norm = ones}};
+    weights w = {.architecture = "qwen3", .output_norm = ones, .layers = layers};
+    w.arch = (arch){.family = ARCH_QWEN3, .n_layers = 2, .n_embd = EMBD, .n_q_heads = 2};
+    w.arch.n_kv_heads = 1, w.arch.head_dim = 16, w.arch.n_rot = 16, w.arch.qk_norm = true;
+    gguf_file *file;
+    msa_error err;
+    assert_ok(gguf_open(&file, test_path("tests/fuzz/corpus/gguf/index.gguf"), &err), &err);
+    assert_ok(weights_load_index(&w, file, &err), &err);
+    assert_int_equal(w.arch.n_dense_layers, 1);
+    assert_int_equal(w.index[1].wk.n_out, 16);
+    mem_free(w.index);
+    gguf_close(file);
+}
+
 /* An index that nobody would use: keys without tensors, tensors without keys, tensors too many. */
 static void half_an_index_is_refused(void **state) {
     (void)state;
@@ -335,6 +357,7 @@ int main(void) {
         cmocka_unit_test(tensors_that_are_missing_or_misshapen_are_named),
         cmocka_unit_test(values_that_contradict_or_exceed_are_refused),
         cmocka_unit_test(an_index_of_another_model_is_refused),
+        cmocka_unit_test(an_index_written_by_the_gguf_package_loads),
         cmocka_unit_test(half_an_index_is_refused),
     };
     return cmocka_run_group_tests(tests, make_files, close_files);

@@ -1,7 +1,8 @@
 """Small GGUF files written by the gguf Python package, one per architecture, every weight format in
-each. They are the seeds of the fuzz target and, in tests/test_weights.c, files of a foreign hand.
+each, and an index branch for the model of ones that the fuzz target has. They are the seeds of the
+fuzz target and, in tests/test_weights.c, files of a foreign hand.
 
-Writes tests/fuzz/corpus/gguf/{llama,qwen2,qwen3}.gguf.
+Writes tests/fuzz/corpus/gguf/{llama,qwen2,qwen3,minimax-m3,index}.gguf.
 """
 
 from pathlib import Path
@@ -13,14 +14,61 @@ from gguf.quants import quantize
 FOLDER = Path(__file__).parent.parent / "fuzz" / "corpus" / "gguf"
 FORMATS = ["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q8_0"]
 EMBD, FF, HEADS, KV_HEADS, DIM, VOCAB = 32, 32, 2, 1, 16, 16
+MASK = (1 << 64) - 1
 
 rng = np.random.default_rng(1)
 
 
+def add_matrix(w, name, shape, fmt):
+    kind = gguf.GGMLQuantizationType[fmt]
+    data = quantize(rng.normal(0, 1, shape).astype(np.float32), kind)
+    w.add_tensor(name, data, raw_dtype=kind)
+
+
+def finish(w):
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+
+
+def add_m3(w):
+    """Two layers, the second with an index branch and experts."""
+    w.add_rope_dimension_count(DIM // 2)
+    w.add_leading_dense_block_count(1)
+    w.add_expert_count(4)
+    w.add_expert_used_count(2)
+    w.add_expert_feed_forward_length(FF)
+    w.add_expert_shared_count(1)
+    w.add_expert_weights_scale(2.0)
+    w.add_expert_weights_norm(True)
+    w.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
+    w.add_indexer_head_count(KV_HEADS)
+    w.add_indexer_key_length(DIM)
+    w.add_indexer_top_k(4)
+    w.add_uint32("minimax-m3.attention.indexer.block_size", 16)
+    w.add_uint32("minimax-m3.attention.indexer.local_blocks", 1)
+    w.add_tensor("blk.1.ffn_gate_inp.weight", rng.normal(0, 1, (4, EMBD)).astype(np.float32))
+    w.add_tensor("blk.1.exp_probs_b.bias", rng.normal(0, 0.1, 4).astype(np.float32))
+    for i, name in enumerate(["gate", "up", "down"]):
+        add_matrix(w, f"blk.1.ffn_{name}_exps.weight", (4, FF, EMBD), ["Q4_0", "F16", "Q8_0"][i])
+        add_matrix(w, f"blk.1.ffn_{name}_shexp.weight", (FF, EMBD), "Q4_1")
+    add_index(w, 1, True)
+
+
+def add_index(w, layer, norms):
+    add_matrix(w, f"blk.{layer}.indexer.q_proj.weight", (KV_HEADS * DIM, EMBD), "F32")
+    add_matrix(w, f"blk.{layer}.indexer.k_proj.weight", (DIM, EMBD), "BF16")
+    for head in "qk" if norms else "":
+        norm = rng.normal(1, 0.1, DIM).astype(np.float32)
+        w.add_tensor(f"blk.{layer}.indexer.{head}_norm.weight", norm)
+
+
 def write_model(arch):
+    m3 = arch == "minimax-m3"
     w = gguf.GGUFWriter(FOLDER / f"{arch}.gguf", arch)
     w.add_name(f"tiny {arch}")
-    w.add_block_count(1)
+    w.add_block_count(2 if m3 else 1)
     w.add_context_length(64)
     w.add_embedding_length(EMBD)
     w.add_feed_forward_length(FF)
@@ -40,9 +88,7 @@ def write_model(arch):
     w.add_custom_alignment(32)
 
     def matrix(name, n_out, n_in, fmt):
-        kind = gguf.GGMLQuantizationType[fmt]
-        data = quantize(rng.normal(0, 1, (n_out, n_in)).astype(np.float32), kind)
-        w.add_tensor(name, data, raw_dtype=kind)
+        add_matrix(w, name, (n_out, n_in), fmt)
 
     def vector(name, n):
         w.add_tensor(name, rng.normal(1, 0.1, n).astype(np.float32))
@@ -58,25 +104,64 @@ def write_model(arch):
         "ffn_up": (FF, EMBD),
         "ffn_down": (EMBD, FF),
     }
-    for i, (name, (n_out, n_in)) in enumerate(shapes.items()):
-        matrix(f"blk.0.{name}.weight", n_out, n_in, FORMATS[i % len(FORMATS)])
-    vector("blk.0.attn_norm.weight", EMBD)
-    vector("blk.0.ffn_norm.weight", EMBD)
+    for layer in range(2 if m3 else 1):
+        for i, (name, (n_out, n_in)) in enumerate(shapes.items()):
+            if layer == 0 or name.startswith("attn"):
+                matrix(f"blk.{layer}.{name}.weight", n_out, n_in, FORMATS[i % len(FORMATS)])
+        vector(f"blk.{layer}.attn_norm.weight", EMBD)
+        vector(f"blk.{layer}.ffn_norm.weight", EMBD)
+        if arch in ("qwen3", "minimax-m3"):
+            vector(f"blk.{layer}.attn_q_norm.weight", DIM)
+            vector(f"blk.{layer}.attn_k_norm.weight", DIM)
     if arch == "qwen2":
         for name in ["attn_q", "attn_k", "attn_v"]:
             vector(f"blk.0.{name}.bias", shapes[name][0])
-    if arch == "qwen3":
-        vector("blk.0.attn_q_norm.weight", DIM)
-        vector("blk.0.attn_k_norm.weight", DIM)
+    if m3:
+        add_m3(w)
     if arch == "llama":
         vector("rope_freqs.weight", DIM // 2)
         matrix("output.weight", VOCAB, EMBD, "F16")
-    w.write_header_to_file()
-    w.write_kv_data_to_file()
-    w.write_tensors_to_file()
-    w.close()
+    finish(w)
+
+
+def mixed(x):
+    for _ in range(2):
+        x = (x ^ x >> 32) * 0xD6E8FEB86659FD93 & MASK
+    return x ^ x >> 32
+
+
+def fingerprint_of_ones(n_norms):
+    """Of a model whose norms are all 1: model/weights.h, base/hash.h."""
+    norm = np.ones(EMBD, np.float32).view(np.uint64)
+    fingerprint = 0
+    for _ in range(n_norms):
+        h = 4 * EMBD * 0x9E3779B97F4A7C15 & MASK
+        for word in norm.tolist():
+            h = (h ^ word) * 0xFF51AFD7ED558CCD & MASK
+            h ^= h >> 29
+        fingerprint = mixed(fingerprint ^ mixed(h))
+    return fingerprint
+
+
+def write_index():
+    w = gguf.GGUFWriter(FOLDER / "index.gguf", "msa-index")
+    w.add_string("msa.base.architecture", "qwen3")
+    w.add_string("msa.base.fingerprint", f"{fingerprint_of_ones(5):016x}")
+    facts = {"block_count": 2, "embedding_length": EMBD, "key_length": DIM}
+    facts |= {"head_count": HEADS, "head_count_kv": KV_HEADS}
+    for name, value in facts.items():
+        w.add_uint32(f"msa.base.{name}", value)
+    facts = {"head_count": KV_HEADS, "key_length": DIM, "top_k": 4, "block_size": 16}
+    facts |= {"local_blocks": 2, "init_blocks": 1}
+    for name, value in facts.items():
+        w.add_uint32(f"msa.indexer.{name}", value)
+    w.add_uint32("msa.leading_dense_block_count", 1)
+    w.add_custom_alignment(32)
+    add_index(w, 1, True)
+    finish(w)
 
 
 FOLDER.mkdir(parents=True, exist_ok=True)
-for arch in ["llama", "qwen2", "qwen3"]:
+for arch in ["llama", "qwen2", "qwen3", "minimax-m3"]:
     write_model(arch)
+write_index()
