@@ -101,7 +101,7 @@ double naive_error(const attn_case *c, const msa_selection *sel, const truth *t)
     return worst;
 }
 
-void assert_close(const result *r, const truth *t, double naive, const char *what) {
+void assert_attends(const result *r, const truth *t, double naive, const char *what) {
     for (size_t i = 0; i < r->n; i++) {
         double e = fabs(r->out[i] - t->out[i]);
         if (!(e <= 2 * naive + fabs(t->out[i]) * 0x1p-23 + 1e-9))

@@ -26,7 +26,7 @@ void truth_free(truth *t);
 double naive_error(const attn_case *c, const msa_selection *selection, const truth *t);
 
 /* Fails, naming the place, where the result is further from the truth than the rule allows. */
-void assert_close(const result *r, const truth *t, double naive, const char *what);
+void assert_attends(const result *r, const truth *t, double naive, const char *what);
 
 /* The truth of a case and the error a naive computation has, dense or with a selection. */
 typedef struct yardstick {
