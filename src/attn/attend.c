@@ -119,13 +119,11 @@ static void take_keys(attend_worker *w, attend_keys keys, int first, int n, int 
 
 /* What all queries see goes in at once; in the block where they end, the rest goes query by query
  * (those that see equally much together), so that no key is ever computed and then masked. */
-void attend_take_block(attend_worker *w, int64_t block, int64_t next_block, const int32_t *queries,
-                       int32_t n) {
+void attend_take_opened(attend_worker *w, const attend_keys *keys, int64_t block,
+                        const int32_t *queries, int32_t n) {
     const msa_shape *s = &w->run->plan->shape;
     int32_t group = s->n_q_heads / s->n_kv_heads;
     int64_t first = block * s->block;
-    while (n > 0 && w->position[queries[0]] < first) queries++, n--;
-    if (n == 0) return;
     for (int32_t i = 0; i < n; i++)
         for (int32_t h = 0; h < group; h++) {
             w->rows[i * group + h] = queries[i] * group + h;
@@ -135,12 +133,8 @@ void attend_take_block(attend_worker *w, int64_t block, int64_t next_block, cons
     int64_t most = w->position[queries[n - 1]] - first + 1;
     if (least > s->block) least = s->block;
     if (most > s->block) most = s->block;
-    attend_keys keys = open_block(w, block, (int)most, n * group);
-    keys.next_k = keys.v;
-    if (next_block >= 0)
-        keys.next_k = plan_block(w->run->plan, &w->run->args->k, w->request, w->head, next_block);
     int common = (int)(least == most ? least : least & ~15);
-    if (common) take_keys(w, keys, 0, common, 0, n * group);
+    if (common) take_keys(w, *keys, 0, common, 0, n * group);
     if (least == most) return;
     for (int32_t i = 0, next; i < n; i = next) {
         int64_t sees = w->position[queries[i]] - first + 1;
@@ -149,8 +143,30 @@ void attend_take_block(attend_worker *w, int64_t block, int64_t next_block, cons
             if (w->position[queries[next]] - first + 1 != sees &&
                 !(sees == s->block && w->position[queries[next]] - first + 1 > sees))
                 break;
-        if (sees > common) take_keys(w, keys, common, (int)sees, i * group, next * group);
+        if (sees > common) take_keys(w, *keys, common, (int)sees, i * group, next * group);
     }
+}
+
+attend_keys attend_open_block(attend_worker *w, int64_t block, int64_t next_block,
+                              const int32_t *queries, int32_t n) {
+    const msa_plan *plan = w->run->plan;
+    int32_t group = plan->shape.n_q_heads / plan->shape.n_kv_heads;
+    int64_t most = w->position[queries[n - 1]] - block * plan->shape.block + 1;
+    if (most > plan->shape.block) most = plan->shape.block;
+    attend_keys keys = open_block(w, block, (int)most, n * group);
+    keys.next_k = keys.v;
+    if (next_block >= 0)
+        keys.next_k = plan_block(plan, &w->run->args->k, w->request, w->head, next_block);
+    return keys;
+}
+
+void attend_take_block(attend_worker *w, int64_t block, int64_t next_block, const int32_t *queries,
+                       int32_t n) {
+    int64_t first = block * w->run->plan->shape.block;
+    while (n > 0 && w->position[queries[0]] < first) queries++, n--;
+    if (n == 0) return;
+    attend_keys keys = attend_open_block(w, block, next_block, queries, n);
+    attend_take_opened(w, &keys, block, queries, n);
 }
 
 void attend_tile_finish(const attend_worker *w, int32_t query, float *out, int64_t out_stride,

@@ -49,6 +49,12 @@ void attend_tile_begin(attend_worker *w, const plan_request *request, int32_t he
  * is the block that will be taken after it, or -1: a hint. */
 void attend_take_block(attend_worker *w, int64_t block, int64_t next, const int32_t *queries,
                        int32_t n);
+/* The same in two steps, for queries that all see something of the block: opened once, it may be
+ * taken for a tile of them at a time. */
+attend_keys attend_open_block(attend_worker *w, int64_t block, int64_t next, const int32_t *queries,
+                              int32_t n);
+void attend_take_opened(attend_worker *w, const attend_keys *keys, int64_t block,
+                        const int32_t *queries, int32_t n);
 /* Writes row q of the tile, all its heads: O to out + h*out_stride, LSE to lse[h] (may be NULL). */
 void attend_tile_finish(const attend_worker *w, int32_t query, float *out, int64_t out_stride,
                         float *lse);

@@ -8,6 +8,22 @@
 
 /* ---- what the index loss shares ---- */
 
+msa_status grad_check_batch(const msa_plan *plan, msa_error *err) {
+    if (plan->paged)
+        return error_set(err, MSA_E_ARG,
+                         "batch: page_table is set; gradients need contiguous keys");
+    int64_t end = 0;
+    for (int32_t r = 0; r < plan->n_requests; r++) {
+        if (plan->requests[r].kv_start < end)
+            return error_set(err, MSA_E_ARG,
+                             "batch: kv_start[%d] is %lld; expected at least %lld: gradients need "
+                             "requests in ascending order that share no token",
+                             r, (long long)plan->requests[r].kv_start, (long long)end);
+        end = plan->requests[r].kv_start + plan->requests[r].kv_len;
+    }
+    return MSA_OK;
+}
+
 void grad_block_lay_out(grad_block *b, const msa_shape *s, int dim, bool rows, carver *c) {
     size_t B = (size_t)s->block;
     b->dim = dim;
@@ -63,7 +79,7 @@ typedef struct grad_worker {
 } grad_worker;
 
 typedef struct grad_job {
-    grad_walk walk;
+    block_walk walk;
     const msa_grad_args *args;
     const attn_kernels *kernels;
     float scale;
@@ -94,7 +110,7 @@ static size_t part_floats(const msa_shape *s) { /* of one query */
 static void lay_out_job(grad_job *j, const msa_plan *plan, carver *c) {
     const msa_shape *s = &plan->shape;
     size_t chunk = (size_t)plan->chunk_q, heads = (size_t)s->n_q_heads;
-    grad_walk_lay_out(&j->walk, plan, c);
+    walk_lay_out(&j->walk, plan, c);
     j->delta = carve(c, chunk * heads, sizeof(float));
     j->lse = carve(c, chunk * heads, sizeof(float));
     j->parts =
@@ -160,7 +176,7 @@ static void visit_block(void *worker, const plan_request *r, int32_t head, int64
     const grad_job *j = w->job;
     const msa_plan *plan = j->walk.plan;
     int64_t token = block * plan->shape.block;
-    int32_t most = grad_sees(j->walk.queries[queries[n - 1]].position, token, plan->shape.block);
+    int32_t most = walk_sees(j->walk.queries[queries[n - 1]].position, token, plan->shape.block);
     grad_block_open(&w->k, plan, &j->args->k, r, head, block, most);
     grad_block_open(&w->v, plan, &j->args->v, r, head, block, most);
     memset(w->dk, 0, (size_t)(most * j->stride) * sizeof(float));
@@ -174,8 +190,8 @@ static void visit_block(void *worker, const plan_request *r, int32_t head, int64
         rows.n = left < GRAD_ROWS ? left : GRAD_ROWS;
         gather(w, head, queries, first, rows.n);
         for (int32_t i = 0; i < rows.n; i++) {
-            const grad_query *q = &j->walk.queries[queries[(first + i) / j->group]];
-            keys.n = w->sees[i] = grad_sees(q->position, token, most); /* ascending: the last's */
+            const walk_query *q = &j->walk.queries[queries[(first + i) / j->group]];
+            keys.n = w->sees[i] = walk_sees(q->position, token, most); /* ascending: the last's */
         }
         j->kernels->attend_grad(&keys, &rows, j->scale, w->scratch);
     }
@@ -191,7 +207,7 @@ static void take_part(void *job, int thread, int32_t set, int32_t part) {
     size_t floats = part_floats(&plan->shape);
     w.part = j->parts + ((size_t)(set * plan->n_parts + part) * (size_t)plan->chunk_q) * floats;
     memset(w.part, 0, (size_t)j->walk.n * floats * sizeof(float));
-    grad_walk_part(&j->walk, set, part, visit_block, &w);
+    walk_part(&j->walk, set, part, visit_block, &w);
 }
 
 static void sum_query(void *job, int32_t query) {
@@ -212,10 +228,9 @@ static msa_status plan_grad(msa_plan **plan, plan_op op, const msa_shape *shape,
                             const msa_batch *batch, const msa_plan_options *options,
                             msa_error *err) {
     msa_status status = plan_prepare(plan, op, shape, batch, options, err);
+    if (!status) status = grad_check_batch(*plan, err);
     if (status) return status;
-    status = grad_walk_plan(*plan, shape->n_kv_heads,
-                            part_floats(shape) * (size_t)shape->n_kv_heads, err);
-    if (status) return status;
+    walk_plan(*plan, shape->n_kv_heads, part_floats(shape) * (size_t)shape->n_kv_heads);
     grad_worker w;
     grad_job j;
     carver thread = {0}, shared = {0};
@@ -257,8 +272,8 @@ static msa_status run_grad(msa_plan *plan, const msa_grad_args *args, msa_error 
     j.walk.selection = args->selection;
     j.walk.n_rows = plan->total_q;
     j.walk.n_sets = plan->shape.n_kv_heads;
-    static const grad_pass passes[] = {{NULL, take_delta}, {take_part, sum_query}};
-    grad_walk_run(&j.walk, zero_keys, passes, 2, &j);
+    static const walk_pass passes[] = {{NULL, take_delta}, {take_part, sum_query}};
+    walk_run(&j.walk, zero_keys, passes, 2, &j);
     return MSA_OK;
 }
 

@@ -10,11 +10,11 @@
  * will, not beyond it: documents never share a product. Sums of dk and dv run over a chunk's rows,
  * then over chunks; those of dq over the blocks of a part, then over parts: fixed by the plan and
  * the selection. Error against the double reference: of the order of the plain f32 computation.
- * The order of work is grad_walk.h, the kernel attend_grad_simd.c, the reference grad_ref.c. */
+ * The order of work is walk.h, the kernel attend_grad_simd.c, the reference grad_ref.c. */
 #ifndef MSA_ATTN_GRAD_H
 #define MSA_ATTN_GRAD_H
 
-#include "attn/grad_walk.h"
+#include "attn/walk.h"
 
 /* The block of one head, widened into the shapes that the kernels read. */
 typedef struct grad_block {
@@ -35,6 +35,8 @@ static inline void grad_copy_row(float *dst, const float *src, int dim) {
 /* out[c] = sum over parts of part[p * stride + c], in order. */
 void grad_sum_parts(const float *part, int64_t stride, int n_parts, int dim, float *out);
 
+/* Contiguous keys, and no token of two requests. */
+msa_status grad_check_batch(const msa_plan *plan, msa_error *err);
 /* A lane of gradients: contiguous, MSA_TOKENS. */
 msa_status grad_check_lane(const msa_plan *plan, const msa_lane *lane, const char *name,
                            int32_t n_heads, int32_t dim, msa_error *err);

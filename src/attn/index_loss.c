@@ -17,7 +17,7 @@ typedef struct loss_sums {
 } loss_sums;
 
 typedef struct loss_job {
-    grad_walk walk;
+    block_walk walk;
     const msa_index_loss_args *args;
     const attn_kernels *kernels;
     float teacher_log2, student_log2; /* what scores are multiplied by for exponents of base 2 */
@@ -83,7 +83,7 @@ static void lay_out_sums(loss_sums *s, const msa_plan *plan, int32_t width, carv
 static void lay_out_job(loss_job *j, const msa_plan *plan, carver *c) {
     const msa_shape *s = &plan->shape;
     size_t padded = size_round_up((size_t)s->index_dim, 16), parts = (size_t)plan->n_parts;
-    grad_walk_lay_out(&j->walk, plan, c);
+    walk_lay_out(&j->walk, plan, c);
     lay_out_sums(&j->teacher, plan, s->n_q_heads, c);
     lay_out_sums(&j->student, plan, s->n_kv_heads, c);
     j->dqi =
@@ -110,11 +110,11 @@ static loss_visit visit_of(const loss_job *j, const plan_request *r, int32_t hea
 static loss_rows gather_heads(loss_worker *w, const loss_visit *v, int32_t first, int32_t n) {
     const loss_job *j = w->job;
     for (int32_t i = 0; i < n; i++) {
-        const grad_query *q = &j->walk.queries[v->queries[(first + i) / j->group]];
+        const walk_query *q = &j->walk.queries[v->queries[(first + i) / j->group]];
         int64_t row = q->t * j->walk.plan->shape.n_q_heads + v->head * j->group;
         row += (first + i) % j->group;
         grad_copy_row(w->q + i * j->stride, j->args->q + row * j->dim, j->dim);
-        w->row_sees[i] = grad_sees(q->position, v->token, v->n_keys);
+        w->row_sees[i] = walk_sees(q->position, v->token, v->n_keys);
     }
     return (loss_rows){n, j->dim, j->stride, w->q, w->row_sees, j->teacher_log2};
 }
@@ -123,10 +123,10 @@ static loss_rows gather_heads(loss_worker *w, const loss_visit *v, int32_t first
 static loss_rows gather_queries(loss_worker *w, const loss_visit *v, int32_t first, int32_t n) {
     const loss_job *j = w->job;
     for (int32_t i = 0; i < n; i++) {
-        const grad_query *q = &j->walk.queries[v->queries[first + i]];
+        const walk_query *q = &j->walk.queries[v->queries[first + i]];
         int64_t row = q->t * j->walk.plan->shape.n_index_heads + v->head;
         grad_copy_row(w->qi + i * j->index_stride, j->args->qi + row * j->index_dim, j->index_dim);
-        w->sees[i] = grad_sees(q->position, v->token, v->n_keys);
+        w->sees[i] = walk_sees(q->position, v->token, v->n_keys);
     }
     return (loss_rows){n, j->index_dim, j->index_stride, w->qi, w->sees, j->student_log2};
 }
@@ -194,7 +194,7 @@ static void sum_part(void *job, int thread, int32_t set, int32_t part) {
     loss_worker w = worker_of(job, thread, part);
     clear_sums(&w, &w.job->student);
     if (!w.job->teacher_known) clear_sums(&w, &w.job->teacher);
-    grad_walk_part(&w.job->walk, set, part, visit_sums, &w);
+    walk_part(&w.job->walk, set, part, visit_sums, &w);
 }
 
 /* The pairs of a query in the order of parts. */
@@ -293,7 +293,7 @@ static void compare_part(void *job, int thread, int32_t set, int32_t part) {
     size_t row = (size_t)(plan->shape.n_index_heads * j->index_padded);
     memset(j->dqi + (size_t)(part * plan->chunk_q) * row, 0,
            (size_t)j->walk.n * row * sizeof(float));
-    grad_walk_part(&j->walk, set, part, visit_loss, &w);
+    walk_part(&j->walk, set, part, visit_loss, &w);
 }
 
 static void sum_query(void *job, int32_t query) {
@@ -321,12 +321,12 @@ msa_status msa_index_loss_plan(msa_plan **plan, const msa_shape *shape, const ms
     if ((int)support < 0 || support > MSA_SUPPORT_FAR)
         return error_set(err, MSA_E_ARG, "support is %d; expected an msa_support", (int)support);
     msa_status status = plan_prepare(plan, PLAN_INDEX_LOSS, shape, batch, options, err);
+    if (!status) status = grad_check_batch(*plan, err);
     if (status) return status;
     msa_plan *p = *plan;
     size_t width = 2 * (size_t)(shape->n_q_heads + shape->n_kv_heads);
     width += (size_t)shape->n_index_heads * size_round_up((size_t)shape->index_dim, 16);
-    status = grad_walk_plan(p, 1, width, err);
-    if (status) return status;
+    walk_plan(p, 1, width);
     p->support = support;
     loss_worker w;
     loss_job j;
@@ -412,8 +412,8 @@ msa_status msa_index_loss_run(msa_plan *plan, const msa_index_loss_args *args, m
     for (int64_t i = 0; i < plan->n_parts * groups; i++) j.kl[i] = 0;
     if (j.gradients && args->rows)
         memset(args->dqi, 0, (size_t)(plan->total_q * row) * sizeof(float));
-    static const grad_pass passes[] = {{sum_part, merge_query}, {compare_part, sum_query}};
-    grad_walk_run(&j.walk, zero_keys, passes, 2, &j);
+    static const walk_pass passes[] = {{sum_part, merge_query}, {compare_part, sum_query}};
+    walk_run(&j.walk, zero_keys, passes, 2, &j);
     for (int64_t g = 0; g < groups; g++) {
         args->kl[g] = 0;
         for (int32_t p = 0; p < plan->n_parts; p++) args->kl[g] += j.kl[p * groups + g];

@@ -10,7 +10,7 @@
  * blocks. Both sides sum to 1 over it. A row without support contributes nothing. The teacher is a
  * constant: no gradient reaches q and k.
  *
- * Two sweeps over the blocks of a chunk (grad_walk.h): the first gives the log-sum-exps that are
+ * Two sweeps over the blocks of a chunk (walk.h): the first gives the log-sum-exps that are
  * not known, as pairs (m, l) per part, merged in order; the second everything else. A part covers
  * all heads of its blocks, so that the one index key of all groups has one owner. f32, sums of the
  * loss in double; NaN or infinity in a request spreads over its own gradients only.

@@ -7,14 +7,9 @@ msa_status msa_sparse_plan(msa_plan **plan, const msa_shape *shape, const msa_ba
     if (status) return status;
     msa_plan *p = *plan;
     for (int32_t r = 0; r < p->n_requests; r++) p->requests[r].n_splits = 1;
-    if (p->order == MSA_ORDER_AUTO) p->order = MSA_ORDER_QUERY;
-    if (p->order == MSA_ORDER_QUERY) return attend_plan_items(p, err);
-    size_t row = (size_t)shape->n_q_heads * (size_t)shape->topk * ((size_t)shape->head_dim + 1);
-    p->n_splits = 1;
-    p->chunk_q = (int64_t)(SPARSE_PARTIAL_BYTES / (row * sizeof(float)));
-    if (p->chunk_q > p->max_q_len) p->chunk_q = p->max_q_len;
-    if (p->chunk_q < 1) p->chunk_q = 1;
-    return plan_reserve_workspace(p, attend_thread_bytes(shape), sparse_kv_shared_bytes(p), err);
+    if (p->order == MSA_ORDER_AUTO)
+        p->order = !p->paged && p->total_q >= SPARSE_KV_QUERIES ? MSA_ORDER_KV : MSA_ORDER_QUERY;
+    return p->order == MSA_ORDER_QUERY ? attend_plan_items(p, err) : sparse_kv_plan(p, err);
 }
 
 msa_status msa_sparse_run(msa_plan *plan, const msa_attn_args *args, msa_error *err) {

@@ -12,21 +12,23 @@
  * Two orders, the same answer up to rounding:
  *   query-outer  a tile of neighbouring queries walks the union of their lists; each block meets
  *                just the queries that chose it. No partial results.
- *   KV-outer     per group, the blocks with the queries that chose them (a CSR, built per chunk of
- *                queries), cut into bounded work items; partial O and LSE per (query, slot of its
- *                sorted list); merged in slot order. A block is read about once per chunk.
- * The plan takes query-outer unless told otherwise: the heads of a group share a block already, and
- * that is all the reuse a CPU's caches ask for (docs/performance.md has the figures). */
+ *   KV-outer     per group, the blocks with the queries that chose them (walk.h): each part of the
+ *                blocks keeps an online softmax of its own for the queries of a chunk; merged in
+ *                the order of parts. A block is read, and widened or packed, once per chunk.
+ * Unless told otherwise the plan takes query-outer for paged keys: the heads of a group share a
+ * block already, and that is all the reuse a CPU's caches ask for (docs/performance.md has the
+ * figures). Contiguous keys are packed as they are read, which costs as much as 16 rows' products
+ * do: with many queries KV-outer is then faster by half. */
 #ifndef MSA_ATTN_SPARSE_H
 #define MSA_ATTN_SPARSE_H
 
 #include "attn/attend.h"
 
-#define SPARSE_PARTIAL_BYTES                                                                       \
-    ((size_t)64 << 20) /* of a KV-outer chunk: O(chunk * k), not O(T * k) */
+/* Queries from which on contiguous keys are walked KV-outer. */
+#define SPARSE_KV_QUERIES 256
 
-/* KV-outer: shared workspace of a plan, and the run. */
-size_t sparse_kv_shared_bytes(const msa_plan *plan);
+/* KV-outer: the rest of planning, and the run. */
+msa_status sparse_kv_plan(msa_plan *plan, msa_error *err);
 void sparse_kv_run(const attend_run *run);
 
 #endif

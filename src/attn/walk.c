@@ -1,5 +1,5 @@
-/* grad_walk.c: see grad_walk.h. */
-#include "attn/grad_walk.h"
+/* walk.c: see walk.h. */
+#include "attn/walk.h"
 
 #include <omp.h>
 #include <string.h>
@@ -8,43 +8,24 @@
 
 /* ---- planning ---- */
 
-static msa_status check_tokens(const msa_plan *plan, msa_error *err) {
-    if (plan->paged)
-        return error_set(err, MSA_E_ARG,
-                         "batch: page_table is set; gradients need contiguous keys");
-    int64_t end = 0;
-    for (int32_t r = 0; r < plan->n_requests; r++) {
-        if (plan->requests[r].kv_start < end)
-            return error_set(err, MSA_E_ARG,
-                             "batch: kv_start[%d] is %lld; expected at least %lld: gradients need "
-                             "requests in ascending order that share no token",
-                             r, (long long)plan->requests[r].kv_start, (long long)end);
-        end = plan->requests[r].kv_start + plan->requests[r].kv_len;
-    }
-    return MSA_OK;
-}
-
-msa_status grad_walk_plan(msa_plan *plan, int32_t n_sets, size_t partial_floats, msa_error *err) {
-    msa_status status = check_tokens(plan, err);
-    if (status) return status;
+void walk_plan(msa_plan *plan, int32_t n_sets, size_t partial_floats) {
     plan->n_blocks = 0;
     for (int32_t r = 0; r < plan->n_requests; r++) {
         plan->requests[r].first_block = plan->n_blocks;
         plan->n_blocks += (plan->requests[r].kv_len + plan->shape.block - 1) / plan->shape.block;
     }
-    int64_t parts = plan->n_splits ? plan->n_splits : (GRAD_ITEMS + n_sets - 1) / n_sets;
+    int64_t parts = plan->n_splits ? plan->n_splits : (WALK_ITEMS + n_sets - 1) / n_sets;
     if (parts > plan->n_blocks) parts = plan->n_blocks;
     plan->n_parts = parts < 1 ? 1 : (int32_t)parts;
     size_t query_bytes = partial_floats * (size_t)plan->n_parts * sizeof(float);
-    int64_t chunk = (int64_t)(GRAD_PARTIAL_BYTES / query_bytes);
-    if (chunk < GRAD_LEAST_CHUNK) chunk = GRAD_LEAST_CHUNK;
-    if (chunk > GRAD_CHUNK) chunk = GRAD_CHUNK;
+    int64_t chunk = (int64_t)(WALK_PARTIAL_BYTES / query_bytes);
+    if (chunk < WALK_LEAST_CHUNK) chunk = WALK_LEAST_CHUNK;
+    if (chunk > WALK_CHUNK) chunk = WALK_CHUNK;
     if (chunk > plan->total_q) chunk = plan->total_q;
     plan->chunk_q = chunk < 1 ? 1 : chunk;
-    return MSA_OK;
 }
 
-void grad_walk_lay_out(grad_walk *w, const msa_plan *plan, carver *c) {
+void walk_lay_out(block_walk *w, const msa_plan *plan, carver *c) {
     size_t chunk = (size_t)plan->chunk_q, heads = (size_t)plan->shape.n_kv_heads;
     w->queries = carve(c, chunk, sizeof *w->queries);
     w->takers = carve(c, heads * chunk * (size_t)plan->shape.topk, sizeof *w->takers);
@@ -55,7 +36,7 @@ void grad_walk_lay_out(grad_walk *w, const msa_plan *plan, carver *c) {
 /* ---- a chunk ---- */
 
 /* Queries from the i-th on. `request` is that of the query before, or 0. */
-static void take_queries(grad_walk *w, int64_t i, int32_t request) {
+static void take_queries(block_walk *w, int64_t i, int32_t request) {
     const msa_plan *plan = w->plan;
     int64_t left = w->n_rows - i;
     w->n = (int32_t)(left < plan->chunk_q ? left : plan->chunk_q);
@@ -63,7 +44,7 @@ static void take_queries(grad_walk *w, int64_t i, int32_t request) {
         int64_t t = w->rows ? w->rows[i + q] : i + q;
         while (t >= plan->requests[request].q_start + plan->requests[request].q_len) request++;
         const plan_request *r = &plan->requests[request];
-        w->queries[q] = (grad_query){t, r->position + t - r->q_start, request};
+        w->queries[q] = (walk_query){t, r->position + t - r->q_start, request};
     }
     const plan_request *last = &plan->requests[request];
     w->first_block = plan->requests[w->queries[0].request].first_block;
@@ -72,9 +53,9 @@ static void take_queries(grad_walk *w, int64_t i, int32_t request) {
 }
 
 /* All queries of a request that stand behind a block are those from one on. */
-static void range_visible(grad_walk *w) {
+static void range_visible(block_walk *w) {
     int64_t B = w->plan->shape.block, local = w->local > 0 ? w->local : 0;
-    for (int64_t b = 0; b < w->n_blocks; b++) w->ranges[b] = (grad_range){0, 0};
+    for (int64_t b = 0; b < w->n_blocks; b++) w->ranges[b] = (walk_range){0, 0};
     for (int32_t first = 0, end; first < w->n; first = end) {
         const plan_request *r = &w->plan->requests[w->queries[first].request];
         for (end = first; end < w->n && w->queries[end].request == w->queries[first].request;)
@@ -83,16 +64,16 @@ static void range_visible(grad_walk *w) {
         int32_t from = first;
         for (int64_t b = w->init; b < n_blocks; b++) {
             while (from < end && w->queries[from].position < (b + local) * B) from++;
-            w->ranges[r->first_block - w->first_block + b] = (grad_range){from, end};
+            w->ranges[r->first_block - w->first_block + b] = (walk_range){from, end};
         }
     }
 }
 
 /* Counting sort of a head's (block, query) pairs. */
-static void range_selected(grad_walk *w, int32_t head) {
+static void range_selected(block_walk *w, int32_t head) {
     const msa_plan *plan = w->plan;
     int32_t k = plan->shape.topk, at = 0;
-    grad_range *ranges = w->ranges + head * w->n_blocks;
+    walk_range *ranges = w->ranges + head * w->n_blocks;
     int32_t *takers = w->takers + head * plan->chunk_q * k;
     memset(ranges, 0, (size_t)w->n_blocks * sizeof *ranges);
     for (int pass = 0; pass < 2; pass++) {
@@ -107,28 +88,28 @@ static void range_selected(grad_walk *w, int32_t head) {
         }
         for (int64_t b = 0; b < w->n_blocks && !pass; b++) {
             int32_t n = ranges[b].end;
-            ranges[b] = (grad_range){at, at};
+            ranges[b] = (walk_range){at, at};
             at += n;
         }
     }
 }
 
-static grad_range range_of(const grad_walk *w, int32_t head, int64_t block) {
+static walk_range range_of(const block_walk *w, int32_t head, int64_t block) {
     return w->ranges[(w->selection ? head * w->n_blocks : 0) + block];
 }
 
 /* Of a block in a set, in rows of queries: opening a block costs about as much as a few. */
-static int64_t cost_of(const grad_walk *w, int32_t set, int64_t block) {
+static int64_t cost_of(const block_walk *w, int32_t set, int64_t block) {
     int32_t heads = w->plan->shape.n_kv_heads / w->n_sets;
     int64_t group = w->plan->shape.n_q_heads / w->plan->shape.n_kv_heads, cost = 0;
     for (int32_t h = set * heads; h < (set + 1) * heads; h++) {
-        grad_range r = range_of(w, h, block);
+        walk_range r = range_of(w, h, block);
         if (r.end > r.first) cost += (r.end - r.first) * group + 8;
     }
     return cost;
 }
 
-static void cut_parts(grad_walk *w, int32_t set) {
+static void cut_parts(block_walk *w, int32_t set) {
     int32_t n_parts = w->plan->n_parts, part = 1;
     int64_t *bounds = w->bounds + set * (n_parts + 1), total = 0, sum = 0;
     for (int64_t b = 0; b < w->n_blocks; b++) total += cost_of(w, set, b);
@@ -141,8 +122,7 @@ static void cut_parts(grad_walk *w, int32_t set) {
     while (part <= n_parts) bounds[part++] = w->n_blocks;
 }
 
-void grad_walk_part(const grad_walk *w, int32_t set, int32_t part, grad_visit_fn *visit,
-                    void *worker) {
+void walk_part(const block_walk *w, int32_t set, int32_t part, walk_visit_fn *visit, void *worker) {
     const msa_plan *plan = w->plan;
     const int64_t *bounds = w->bounds + set * (plan->n_parts + 1) + part;
     int64_t B = plan->shape.block, k = plan->shape.topk;
@@ -153,7 +133,7 @@ void grad_walk_part(const grad_walk *w, int32_t set, int32_t part, grad_visit_fn
         if (end > bounds[1]) end = bounds[1];
         for (int64_t b = base > bounds[0] ? base : bounds[0]; b < end; b++)
             for (int32_t h = set * heads; h < (set + 1) * heads; h++) {
-                grad_range range = range_of(w, h, b);
+                walk_range range = range_of(w, h, b);
                 const int32_t *takers = w->takers + (w->selection ? h * plan->chunk_q * k : 0);
                 if (range.end > range.first)
                     visit(worker, r, h, b - base, takers + range.first, range.end - range.first);
@@ -163,7 +143,7 @@ void grad_walk_part(const grad_walk *w, int32_t set, int32_t part, grad_visit_fn
 
 /* ---- the run ---- */
 
-static void prepare_chunk(grad_walk *w, int64_t i) {
+static void prepare_chunk(block_walk *w, int64_t i) {
     int32_t heads = w->plan->shape.n_kv_heads;
 #pragma omp single
     {
@@ -178,7 +158,7 @@ static void prepare_chunk(grad_walk *w, int64_t i) {
     for (int32_t set = 0; set < w->n_sets; set++) cut_parts(w, set);
 }
 
-static void do_pass(const grad_walk *w, const grad_pass *pass, void *job) {
+static void do_pass(const block_walk *w, const walk_pass *pass, void *job) {
     int32_t n_parts = w->plan->n_parts;
     if (pass->part) {
 #pragma omp for schedule(dynamic)
@@ -191,7 +171,7 @@ static void do_pass(const grad_walk *w, const grad_pass *pass, void *job) {
     }
 }
 
-static void zero_keys(const msa_plan *plan, grad_zero_fn *zero, void *job) {
+static void zero_keys(const msa_plan *plan, walk_zero_fn *zero, void *job) {
     const int64_t n = 1024;
     for (int32_t i = 0; i < plan->n_requests; i++) {
         const plan_request *r = &plan->requests[i];
@@ -202,14 +182,13 @@ static void zero_keys(const msa_plan *plan, grad_zero_fn *zero, void *job) {
 #pragma omp barrier
 }
 
-void grad_walk_run(grad_walk *w, grad_zero_fn *zero, const grad_pass *passes, int n_passes,
-                   void *job) {
+void walk_run(block_walk *w, walk_zero_fn *zero, const walk_pass *passes, int n_passes, void *job) {
     const msa_plan *plan = w->plan;
     if (!w->selection)
         for (int32_t i = 0; i < plan->chunk_q; i++) w->takers[i] = i;
 #pragma omp parallel num_threads(plan->n_threads)
     {
-        zero_keys(plan, zero, job);
+        if (zero) zero_keys(plan, zero, job);
         for (int64_t i = 0; i < w->n_rows; i += plan->chunk_q) {
             prepare_chunk(w, i);
             for (int p = 0; p < n_passes; p++) do_pass(w, &passes[p], job);
