@@ -1,5 +1,5 @@
-/* walk.h: blocks of keys outside, the queries that see them inside: how the gradients, the index loss
- * and the KV-outer sparse attention go over a batch.
+/* walk.h: blocks of keys outside, the queries that see them inside: how the gradients, the index
+ * loss and the KV-outer sparse attention go over a batch.
  *
  * Queries are taken in chunks, across requests. In a chunk each block of a head has its queries: a
  * range of `takers`, all that stand behind it (dense), or those that chose it (a CSR made by
