@@ -5,6 +5,7 @@
  * products need to run at full speed. */
 #include "nn/loss.h"
 
+#include <math.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -61,15 +62,34 @@ static void collect(const loss_rows *rows, int64_t most, int64_t *next, chunk *c
         }
         if (rows->dx) memset(rows->dx + r * rows->n, 0, row_bytes);
         if (rows->row_loss) rows->row_loss[r] = 0;
+        if (rows->predicted) rows->predicted[r] = -1;
     }
+}
+
+enum { LANES = 16 };
+
+/* The first of the greatest; 0 where none is a number. */
+static int32_t find_greatest(const float *x, int64_t n) {
+    float lanes[LANES], best = -INFINITY;
+    for (int l = 0; l < LANES; l++) lanes[l] = -INFINITY;
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int l = 0; l < LANES; l++) lanes[l] = x[i + l] > lanes[l] ? x[i + l] : lanes[l];
+    for (; i < n; i++) lanes[0] = x[i] > lanes[0] ? x[i] : lanes[0];
+    for (int l = 0; l < LANES; l++) best = lanes[l] > best ? lanes[l] : best;
+    for (i = 0; i < n; i++)
+        if (x[i] == best) return (int32_t)i;
+    return 0;
 }
 
 static void take_softmax(const loss_rows *rows, const chunk *c, bool grad, int n_threads) {
     loss_softmax_fn *kernel = nn_kernels_get()->loss_softmax;
 #pragma omp parallel for num_threads(n_threads) if (n_threads > 1)
-    for (int64_t i = 0; i < c->n_rows; i++)
-        c->loss[i] = kernel(c->logits + i * rows->n_vocab, rows->n_vocab, rows->targets[c->row[i]],
-                            grad, rows->scale);
+    for (int64_t i = 0; i < c->n_rows; i++) {
+        float *logits = c->logits + i * rows->n_vocab;
+        if (rows->predicted) rows->predicted[c->row[i]] = find_greatest(logits, rows->n_vocab);
+        c->loss[i] = kernel(logits, rows->n_vocab, rows->targets[c->row[i]], grad, rows->scale);
+    }
 }
 
 /* dx and dw of the chunk from its dlogits. */

@@ -23,6 +23,8 @@ typedef struct loss_rows {
     float *dx;              /* [n_rows][n], written; NULL where not wanted */
     float *dw;              /* [n_vocab][n], added to; NULL where not wanted */
     float *row_loss;        /* [n_rows], 0 without a target; NULL where not wanted */
+    int32_t *predicted;     /* [n_rows]: the greatest logit, the lowest of equals; -1 without a
+                               target; NULL where not wanted */
 } loss_rows;
 
 /* Bytes of workspace, aligned to 64, for loss_run: about 4 * n_vocab for each of the up to

@@ -30,12 +30,17 @@ double loss_ref(const loss_rows *rows) {
         double max = -INFINITY, sum = 0;
         for (int64_t i = 0; rows->dx && i < rows->n; i++) rows->dx[r * rows->n + i] = 0;
         if (rows->row_loss) rows->row_loss[r] = 0;
+        if (rows->predicted) rows->predicted[r] = -1;
         if (rows->targets[r] < 0) continue;
         for (int64_t v = 0; v < rows->n_vocab; v++) max = fmax(max, logit(rows, r, v));
         for (int64_t v = 0; v < rows->n_vocab; v++) sum += exp(logit(rows, r, v) - max);
         double lse = max + log(sum), loss = lse - logit(rows, r, rows->targets[r]);
         total += loss;
         if (rows->row_loss) rows->row_loss[r] = (float)loss;
+        for (int64_t v = 0, best = 0; rows->predicted && v < rows->n_vocab; v++) {
+            if (logit(rows, r, v) > logit(rows, r, best)) best = v;
+            rows->predicted[r] = (int32_t)best;
+        }
         add_gradients(rows, r, lse);
     }
     return total;
