@@ -52,9 +52,9 @@ typedef struct net_losses {
 typedef struct net net;
 
 /* max_tokens: of a micro-batch. Everything that a step needs is allocated here, but for the plans,
- * which grow with what they meet, and what lm_index adds, at its first use. With `checkpoint` layers
- * keep their inputs alone and run forward again in the backward pass: the same bits, a third more
- * work, and far less memory; right too for a network that only evaluates. p must outlive the
+ * which grow with what they meet, and what lm_index adds, at its first use. With `checkpoint`
+ * layers keep their inputs alone and run forward again in the backward pass: the same bits, a third
+ * more work, and far less memory; right too for a network that only evaluates. p must outlive the
  * network; its weights and what is frozen may change between steps. MSA_E_ARG, MSA_E_UNSUPPORTED:
  * shapes that the operators of attention refuse. */
 msa_status net_create(net **out, params *p, int64_t max_tokens, bool checkpoint, int n_threads,
@@ -64,9 +64,9 @@ void net_free(net *n); /* NULL is fine */
 size_t net_bytes(const net *n);
 
 /* Adds scale * gradient of the loss to p->g, fills *losses (never NULL). A mode or batch that makes
- * no sense is refused before anything is touched: mode.checkpoint without the network's, index_value
- * without tensors for it, lm_index with a KL, ... A loss that is no number is no error here; the
- * gradients are worthless then. */
+ * no sense is refused before anything is touched: mode.checkpoint without the network's,
+ * index_value without tensors for it, lm_index with a KL, ... A loss that is no number is no error
+ * here; the gradients are worthless then. */
 msa_status net_step(net *n, const train_batch *batch, const net_mode *mode, float scale,
                     net_losses *losses, msa_error *err);
 /* Losses alone: nothing is added to the gradients. */
@@ -77,9 +77,9 @@ msa_status net_evaluate(net *n, const train_batch *batch, const net_mode *mode, 
  * where a count begins. */
 int64_t *net_load(net *n);
 
-/* Floating point operations (a multiply and an add are two) of net_step on this batch: forward once,
- * backward twice that for products with weights, 2.5 times for attention; docs/training.md has the
- * formula. What checkpointing repeats is not counted. */
+/* Floating point operations (a multiply and an add are two) of net_step on this batch: forward
+ * once, backward twice that for products with weights, 2.5 times for attention; docs/training.md
+ * has the formula. What checkpointing repeats is not counted. */
 double net_flops(const net *n, const train_batch *batch, const net_mode *mode);
 
 #endif

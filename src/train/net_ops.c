@@ -1,0 +1,133 @@
+/* net_ops.c: see net_ops.h. */
+#include "train/net_ops.h"
+
+#include "nn/linear.h"
+#include "nn/mlp.h"
+#include "nn/norm.h"
+
+static const float *values(const net *n, const param *p) {
+    return n->p->w + p->at;
+}
+
+/* Where the gradient of p is added, NULL if it is frozen. */
+static float *gradient(const net *n, const param *p) {
+    return p->frozen ? NULL : n->p->g + p->at;
+}
+
+size_t op_workspace_floats(const net *n) {
+    const arch *a = n->arch;
+    int64_t T = n->max_tokens;
+    size_t need = norm_grad_floats(T, a->n_embd);
+    size_t heads = norm_grad_floats(T * a->n_q_heads, a->head_dim);
+    size_t index = a->index.present ? norm_grad_floats(T * a->n_kv_heads, a->index.dim) : 0;
+    if (heads > need) need = heads;
+    return index > need ? index : need;
+}
+
+void op_linear(const net *n, const param *w, const float *x, int64_t rows, float *y, bool add) {
+    linear_product p = linear_y((linear_shape){rows, w->n_in, w->n_out}, x, values(n, w), y);
+    p.add = add;
+    linear_run(&p, 1, n->n_threads);
+}
+
+void op_linear_grad(const net *n, const param *w, const float *x, const float *dy, int64_t rows,
+                    float *dx, bool add) {
+    linear_shape shape = {rows, w->n_in, w->n_out};
+    linear_product p[2];
+    int n_products = 0;
+    if (gradient(n, w)) p[n_products++] = linear_dw(shape, dy, x, gradient(n, w));
+    if (dx) {
+        p[n_products] = linear_dx(shape, dy, values(n, w), dx);
+        p[n_products++].add = add;
+    }
+    if (n_products) linear_run(p, n_products, n->n_threads);
+}
+
+void op_bias(const net *n, const param *bias, int64_t rows, float *y) {
+    if (!bias) return;
+    const float *b = values(n, bias);
+#pragma omp parallel for num_threads(n->n_threads) if (n->n_threads > 1)
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; c < bias->n_in; c++) y[r * bias->n_in + c] += b[c];
+}
+
+void op_bias_grad(const net *n, const param *bias, int64_t rows, const float *dy) {
+    float *g = bias ? gradient(n, bias) : NULL;
+    if (!g) return;
+    int64_t width = bias->n_in;
+#pragma omp parallel for num_threads(n->n_threads) if (n->n_threads > 1)
+    for (int64_t c = 0; c < width; c++) {
+        double sum = 0;
+        for (int64_t r = 0; r < rows; r++) sum += (double)dy[r * width + c];
+        g[c] += (float)sum;
+    }
+}
+
+void op_norm(const net *n, const param *w, const float *x, int64_t rows, float *y) {
+    norm_rms(&(norm_rows){.x = x,
+                          .y = y,
+                          .x_stride = w->n_in,
+                          .y_stride = w->n_in,
+                          .n_rows = rows,
+                          .n = w->n_in,
+                          .w = values(n, w),
+                          .eps = n->arch->norm_eps,
+                          .plus_one = n->arch->family == ARCH_MINIMAX_M3},
+             n->n_threads);
+}
+
+void op_norm_grad(const net *n, const param *w, const float *x, const float *dy, int64_t rows,
+                  float *dx, bool add) {
+    norm_rms_grad(&(norm_grad){.x = x,
+                               .dy = dy,
+                               .dx = dx,
+                               .x_stride = w->n_in,
+                               .dy_stride = w->n_in,
+                               .dx_stride = w->n_in,
+                               .n_rows = rows,
+                               .n = w->n_in,
+                               .w = values(n, w),
+                               .eps = n->arch->norm_eps,
+                               .plus_one = n->arch->family == ARCH_MINIMAX_M3,
+                               .add = add,
+                               .dw = gradient(n, w)},
+                  n->scratch.ops, n->n_threads);
+}
+
+static void turn(const net *n, float *x, int32_t heads, int32_t dim, int back) {
+    if (n->arch->n_rot == 0) return;
+    rope_apply(&(rope_rows){.x = x,
+                            .n_tokens = n->n_tokens,
+                            .token_stride = (int64_t)heads * dim,
+                            .n_heads = heads,
+                            .head_dim = dim,
+                            .n_rot = n->arch->n_rot,
+                            .pairs = ROPE_SPLIT,
+                            .table = n->rope,
+                            .back = back},
+               n->n_threads);
+}
+
+void op_turn(const net *n, float *x, int32_t heads, int32_t dim) {
+    turn(n, x, heads, dim, 0);
+}
+
+void op_turn_back(const net *n, float *x, int32_t heads, int32_t dim) {
+    turn(n, x, heads, dim, 1);
+}
+
+void op_gate(const net *n, const float *gate, const float *up, float *act, int64_t n_values) {
+    mlp_oai oai = {n->arch->swiglu_alpha, n->arch->swiglu_limit};
+    if (n->arch->swiglu_oai)
+        mlp_swiglu_oai(&oai, gate, up, act, n_values, n->n_threads);
+    else
+        mlp_swiglu(gate, up, act, n_values, n->n_threads);
+}
+
+void op_gate_grad(const net *n, float *gate, float *up, const float *d_act, int64_t n_values) {
+    mlp_oai oai = {n->arch->swiglu_alpha, n->arch->swiglu_limit};
+    if (n->arch->swiglu_oai)
+        mlp_swiglu_oai_grad(&oai, gate, up, d_act, gate, up, n_values, n->n_threads);
+    else
+        mlp_swiglu_grad(gate, up, d_act, gate, up, n_values, n->n_threads);
+}
