@@ -1,0 +1,161 @@
+/* test_cli_index.c: the program with models that have an index branch: MiniMax-M3's architecture,
+ * and a Llama with a branch beside it. */
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "support/program.h"
+#include "support/support.h"
+#include "support/tiny_model.h"
+
+static workplace place;
+
+static void write_tiny(const tiny_params *p, const char *model, const char *index) {
+    char path[128];
+    tiny_model *m = tiny_create(p);
+    snprintf(path, sizeof path, "%s/%s", place.folder, model);
+    tiny_write(m, path);
+    snprintf(path, sizeof path, "%s/%s", place.folder, index ? index : "");
+    if (index) tiny_write_index(m, path);
+    tiny_free(m);
+}
+
+/* m3.gguf; base.gguf with branch.gguf; other.gguf of base's shape; a text of 1,000 bytes. */
+static int open_place(void **state) {
+    (void)state;
+    workplace_open(&place);
+    tiny_params m3 = tiny_m3(9), base = tiny_defaults("llama", 9), other = base;
+    m3.n_ctx = base.n_ctx = 2048;
+    base.n_layers = 3, base.n_dense_layers = 1;
+    base.index.dim = 16, base.index.block = 16, base.index.topk = 4;
+    base.index.local = 1, base.index.init = 1, base.index.beside = true;
+    other = base;
+    other.seed++;
+    write_tiny(&m3, "m3.gguf", NULL);
+    write_tiny(&base, "base.gguf", "branch.gguf");
+    write_tiny(&other, "other.gguf", NULL);
+    char text[1000];
+    rng r = rng_seed(3);
+    for (size_t i = 0; i < sizeof text; i++) text[i] = (char)('a' + rng_below(&r, 26));
+    workplace_write(&place, "text", text, sizeof text);
+    return 0;
+}
+
+static int close_place(void **state) {
+    (void)state;
+    workplace_close(&place);
+    return 0;
+}
+
+static void an_index_that_does_not_fit_is_refused(void **state) {
+    static const struct {
+        const char *line;
+        int code;
+        const char *word;
+    } calls[] = {
+        {"msa run -m other.gguf --index branch.gguf -p hi", 1, "other weights"},
+        {"msa run -m m3.gguf --index branch.gguf -p hi", 2, "already"},
+        {"msa run -m base.gguf --index base.gguf -p hi", 1, "msa-index"},
+        {"msa run -m base.gguf --index nowhere.gguf -p hi", 1, "--index: "},
+        {"msa run -m base.gguf --index text -p hi", 1, "--index: "},
+        {"msa run -m branch.gguf -p hi", 1, "--index"},
+        {"msa run -m base.gguf --selector index -p hi", 1, "index"},
+        {"msa run -m base.gguf --index branch.gguf --topk 1 -p hi", 2, "--topk 1"},
+        {"msa run -m m3.gguf --index-format f64 -p hi", 2, "--index-format"},
+        {"msa info -m other.gguf --index branch.gguf", 1, "other weights"},
+        {"msa map -m other.gguf --index branch.gguf -f text -o a.png", 1, "other weights"},
+        {"msa eval ppl -m other.gguf --index branch.gguf -f text", 1, "other weights"},
+        {"msa bench model -m other.gguf --index branch.gguf", 1, "other weights"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
+        assert_exit(&place, calls[i].line, calls[i].code, calls[i].word);
+}
+
+static json_t *run_json(const char *line) {
+    outcome o = workplace_run(&place, line);
+    if (o.code != 0) fail_msg("%s\nexits with %d:\n%s", line, o.code, o.err);
+    json_t *document = json_loads(o.out, 0, NULL);
+    if (!document) fail_msg("%s\nprints no JSON:\n%s", line, o.out);
+    outcome_free(&o);
+    return document;
+}
+
+static json_int_t number(const json_t *object, const char *key) {
+    return json_integer_value(json_object_get(object, key));
+}
+
+static void info_shows_index_and_experts(void **state) {
+    (void)state;
+    json_t *document = run_json("msa info -m m3.gguf --kv-format f32 --json");
+    json_t *m = json_object_get(document, "model"), *index = json_object_get(m, "index");
+    json_t *experts = json_object_get(m, "experts");
+    assert_true(json_is_true(json_object_get(m, "has_index")));
+    assert_int_equal(number(index, "topk"), 5);
+    assert_int_equal(number(index, "block"), 16);
+    assert_int_equal(number(index, "dim"), 16);
+    assert_int_equal(number(index, "first_layer"), 2);
+    assert_int_equal(number(experts, "n"), 6);
+    assert_int_equal(number(experts, "n_used"), 2);
+    assert_int_equal(number(experts, "n_ff_shared"), 40);
+    assert_true(number(experts, "n_active_parameters") < number(m, "n_parameters"));
+    /* K and V of four layers, index keys of two. */
+    assert_int_equal(number(m, "cache_bytes_per_token"), (4 * 2 * 2 * 24 + 2 * 16) * 4);
+    json_t *first = json_array_get(json_object_get(m, "layers"), 0);
+    assert_int_equal(number(first, "last"), 1);
+    assert_string_equal(json_string_value(json_object_get(first, "attention")), "dense");
+    json_decref(document);
+
+    outcome o = workplace_run(&place, "msa info -m base.gguf --index branch.gguf");
+    assert_int_equal(o.code, 0);
+    assert_non_null(strstr(o.out, "4 blocks of 16, local 1, init 1"));
+    assert_non_null(strstr(o.out, "from branch.gguf"));
+    assert_non_null(strstr(o.out, "MSA, index selector, B 16, k 4, local 1, init 1"));
+    assert_null(strstr(o.out, "experts"));
+    outcome_free(&o);
+}
+
+static void what_is_not_as_trained_is_warned_of(void **state) {
+    (void)state;
+    outcome o = workplace_run(&place, "msa run -m m3.gguf -f text --raw -n 0");
+    assert_int_equal(o.code, 0);
+    assert_non_null(strstr(o.err, "index selector, 5 blocks of 16"));
+    assert_non_null(strstr(o.err, "dense in layers 0-1"));
+    assert_null(strstr(o.err, "warning"));
+    outcome_free(&o);
+    o = workplace_run(&place, "msa run -m m3.gguf -f text --raw -n 0 --block 32 --layers-dense 3");
+    assert_int_equal(o.code, 0);
+    assert_non_null(strstr(o.err, "warning    the index branch was trained with 5 blocks of 16"));
+    assert_non_null(strstr(o.err, "dense in layers 0-1,3"));
+    outcome_free(&o);
+    /* The proxy has no training to depart from, and forced blocks of its own. */
+    o = workplace_run(&place, "msa run -m m3.gguf -f text --raw -n 0 --block 32 --selector proxy");
+    assert_int_equal(o.code, 0);
+    assert_null(strstr(o.err, "warning"));
+    assert_non_null(strstr(o.err, "local 2, init 1"));
+    outcome_free(&o);
+}
+
+static void every_command_takes_an_index(void **state) {
+    static const char *const LINES[] = {
+        "msa run -m base.gguf --index branch.gguf -f text --raw -n 4 --temp 0",
+        "msa run -m base.gguf --index branch.gguf -f text --raw -n 4 --index-format bf16",
+        "msa run -m m3.gguf -f text --raw -n 4 --attn dense",
+        "msa eval ppl -m base.gguf --index branch.gguf -f text --ranges 2",
+        "msa map -m base.gguf --index branch.gguf -f text --layer 1 -o b.png",
+        "msa bench model -m m3.gguf -p 200 -n 2 -r 1",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof LINES / sizeof *LINES; i++)
+        assert_exit(&place, LINES[i], 0, NULL);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_index_that_does_not_fit_is_refused),
+        cmocka_unit_test(info_shows_index_and_experts),
+        cmocka_unit_test(what_is_not_as_trained_is_warned_of),
+        cmocka_unit_test(every_command_takes_an_index),
+    };
+    return cmocka_run_group_tests(tests, open_place, close_place);
+}
