@@ -8,7 +8,7 @@
 #include <cblas.h>
 #include <omp.h>
 
-enum { TILE_M = 512, TILE_N = 512, MIN_TILE = 64, WANTED_TILES = 8 };
+enum { TILE_M = 512, TILE_N = 512, MIN_TILE = 64, WANTED_TILES = 4 };
 
 typedef struct tiling {
     int64_t m, n;     /* of a tile */

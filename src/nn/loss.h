@@ -39,7 +39,7 @@ double loss_run(const loss_rows *rows, void *workspace, int n_threads);
  * target). The kernel of one instruction set. */
 typedef double loss_softmax_fn(float *logits, int64_t n, int32_t target, bool grad, float scale);
 
-/* The definition, in double, rounded to f32 at the end. */
-double loss_ref(const loss_rows *rows);
+/* The definition, in double; dx, dw as in rows, in their place, NULL where not wanted. */
+double loss_ref(const loss_rows *rows, double *dx, double *dw);
 
 #endif

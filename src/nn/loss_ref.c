@@ -10,25 +10,22 @@ static double logit(const loss_rows *rows, int64_t row, int64_t v) {
     return sum;
 }
 
-static void add_gradients(const loss_rows *rows, int64_t row, double lse) {
+static void add_gradients(const loss_rows *rows, int64_t row, double lse, double *dx, double *dw) {
     int64_t n = rows->n;
     for (int64_t v = 0; v < rows->n_vocab; v++) {
-        double d = exp(logit(rows, row, v) - lse) - (v == rows->targets[row]);
-        d *= rows->scale;
+        double d = rows->scale * (exp(logit(rows, row, v) - lse) - (v == rows->targets[row]));
         for (int64_t i = 0; i < n; i++) {
-            if (rows->dx)
-                rows->dx[row * n + i] = (float)(rows->dx[row * n + i] + d * rows->w[v * n + i]);
-            if (rows->dw)
-                rows->dw[v * n + i] = (float)(rows->dw[v * n + i] + d * rows->x[row * n + i]);
+            if (dx) dx[row * n + i] += d * rows->w[v * n + i];
+            if (dw) dw[v * n + i] += d * rows->x[row * n + i];
         }
     }
 }
 
-double loss_ref(const loss_rows *rows) {
+double loss_ref(const loss_rows *rows, double *dx, double *dw) {
     double total = 0;
+    for (int64_t i = 0; dx && i < rows->n_rows * rows->n; i++) dx[i] = 0;
     for (int64_t r = 0; r < rows->n_rows; r++) {
         double max = -INFINITY, sum = 0;
-        for (int64_t i = 0; rows->dx && i < rows->n; i++) rows->dx[r * rows->n + i] = 0;
         if (rows->row_loss) rows->row_loss[r] = 0;
         if (rows->predicted) rows->predicted[r] = -1;
         if (rows->targets[r] < 0) continue;
@@ -41,7 +38,7 @@ double loss_ref(const loss_rows *rows) {
             if (logit(rows, r, v) > logit(rows, r, best)) best = v;
             rows->predicted[r] = (int32_t)best;
         }
-        add_gradients(rows, r, lse);
+        add_gradients(rows, r, lse, dx, dw);
     }
     return total;
 }

@@ -46,8 +46,9 @@ void norm_rms_grad(const norm_grad *grad, float *workspace, int n_threads);
 typedef void norm_rms_grad_fn(const norm_grad *grad, int64_t from, int64_t to, float *dw_part);
 typedef void norm_rms_fn(const norm_rows *rows, int64_t from, int64_t to);
 
-/* The definitions, in double, rounded to f32 at the end. */
+/* The definitions, in double, rounded to f32 at the end; dw [n], NULL where not wanted, takes the
+ * place of grad->dw and stays in double. */
 void norm_rms_ref(const norm_rows *rows);
-void norm_rms_grad_ref(const norm_grad *grad);
+void norm_rms_grad_ref(const norm_grad *grad, double *dw);
 
 #endif

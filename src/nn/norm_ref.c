@@ -15,7 +15,7 @@ void norm_rms_ref(const norm_rows *rows) {
     }
 }
 
-void norm_rms_grad_ref(const norm_grad *grad) {
+void norm_rms_grad_ref(const norm_grad *grad, double *dw) {
     int64_t n = grad->n;
     for (int64_t r = 0; r < grad->n_rows; r++) {
         const float *x = grad->x + r * grad->x_stride, *dy = grad->dy + r * grad->dy_stride;
@@ -29,7 +29,7 @@ void norm_rms_grad_ref(const norm_grad *grad) {
         for (int64_t i = 0; i < n; i++) {
             double z = x[i] * scale,
                    by_z = dy[i] * (grad->plus_one ? 1.0 + grad->w[i] : grad->w[i]);
-            if (grad->dw) grad->dw[i] = (float)(grad->dw[i] + dy[i] * z);
+            if (dw) dw[i] += dy[i] * z;
             dx[i] = (float)(scale * (by_z - z * mean) + (grad->add ? dx[i] : 0));
         }
     }

@@ -49,3 +49,19 @@ void assert_close(const char *what, const float *found, const float *expected, s
                      msa_isa_name(msa_isa_current()), i, n, (double)found[i], (double)expected[i]);
     }
 }
+
+double slope_of(loss_fn *loss, void *data, float *at) {
+    const float step = 0x1p-6f, middle = *at;
+    double near[2], far[2], near_width = 0, far_width = 0;
+    for (int side = 0; side < 2; side++) {
+        float sign = side ? -1.0f : 1.0f;
+        *at = middle + sign * step;
+        near_width += sign * (double)*at;
+        near[side] = loss(data);
+        *at = middle + sign * 2 * step;
+        far_width += sign * (double)*at;
+        far[side] = loss(data);
+    }
+    *at = middle;
+    return (4 * (near[0] - near[1]) / near_width - (far[0] - far[1]) / far_width) / 3;
+}

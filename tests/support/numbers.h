@@ -21,4 +21,8 @@ float *copy_floats(const float *x, size_t n);
 void assert_close(const char *what, const float *found, const float *expected, size_t n,
                   double relative, double absolute);
 
+/* The slope of loss(data) as *at moves, by differences of fourth order; *at is put back. */
+typedef double loss_fn(void *data);
+double slope_of(loss_fn *loss, void *data, float *at);
+
 #endif
