@@ -177,6 +177,40 @@ static void extreme_logits_give_numbers_and_nan_shows(void **state) {
     free_data(&d);
 }
 
+/* Equal logits: those of tokens 5, 21 and 30 lie in other lanes of a vector. */
+static void the_likeliest_token_is_the_lowest_of_equals(void **state) {
+    (void)state;
+    enum { VOCAB = 40 };
+    float x[3] = {1, -1, NAN}, w[VOCAB], row_loss[3];
+    int32_t targets[3] = {3, 3, 3}, predicted[3];
+    for (int v = 0; v < VOCAB; v++) w[v] = (float)(v % 7);
+    w[5] = w[21] = w[30] = 9;
+    loss_rows rows = {.n_rows = 3,
+                      .n = 1,
+                      .n_vocab = VOCAB,
+                      .x = x,
+                      .w = w,
+                      .targets = targets,
+                      .row_loss = row_loss,
+                      .predicted = predicted};
+    run(&rows, 1);
+    assert_int_equal(predicted[0], 5);
+    assert_int_equal(predicted[1], 0);
+    assert_int_equal(predicted[2], 0);
+    targets[1] = -1;
+    run(&rows, 1);
+    assert_int_equal(predicted[1], -1);
+    rng r = rng_seed(76);
+    loss_data d = make_data(&r, (loss_case){60, 8, 100});
+    int32_t found[60], truth[60];
+    d.rows.predicted = found;
+    run(&d.rows, 2);
+    d.rows.predicted = truth;
+    loss_ref(&d.rows, NULL, NULL);
+    assert_memory_equal(found, truth, sizeof found);
+    free_data(&d);
+}
+
 static void a_scale_of_zero_is_a_gradient_of_zero(void **state) {
     (void)state;
     rng r = rng_seed(75);
@@ -221,6 +255,7 @@ int main(void) {
         cmocka_unit_test(the_definition_of_the_gradient_agrees_with_finite_differences),
         cmocka_unit_test(rows_without_a_target_get_exactly_nothing),
         cmocka_unit_test(extreme_logits_give_numbers_and_nan_shows),
+        cmocka_unit_test(the_likeliest_token_is_the_lowest_of_equals),
         cmocka_unit_test(a_scale_of_zero_is_a_gradient_of_zero),
         cmocka_unit_test(the_number_of_threads_changes_no_bit),
     };
