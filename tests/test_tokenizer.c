@@ -158,6 +158,9 @@ static void texts_are_cut_into_the_words_of_the_family(void **state) {
                  "[I]['LL][ pay][ ][ $][123][4][.][50][,\n\n][ you]['ll][ ][ see]");
     assert_words("qwen2", text,
                  "[I]['LL][ pay][ ][ $][1][2][3][4][.][5][0][,\n\n][ you]['ll][ ][ see]");
+    assert_words("gpt-4o", text, "[I'LL][ pay][ ][ $][123][4][.][50][,\n\n][ you'll][ ][ see]");
+    assert_words("minimax-m2", "camelCaseHTTPServer isn't ÉCOLE/été//\n naïve e\xcc\x81t",
+                 "[camel][Case][HTTPServer][ isn't][ ÉCOLE][/été][//\n][ naïve][ e\xcc\x81t]");
     assert_words("gpt-2", "a  1\n\n2", "[a][ ][ 1][\n][\n][2]");
     assert_words("smollm", "a  1\n\n2", "[a][  ][1][\n\n][2]"); /* blanks before a digit end here */
     assert_words("llama3", "a  1\n\n2", "[a][ ][ ][1][\n\n][2]");
@@ -178,13 +181,13 @@ static void an_unknown_pre_tokeniser_is_named(void **state) {
 
 static void any_bytes_survive(void **state) {
     (void)state;
-    static const char *const families[] = {"gpt-2", "smollm", "llama-bpe", "qwen2"};
+    static const char *const families[] = {"gpt-2", "smollm", "llama-bpe", "qwen2", "gpt-4o"};
     static const char *const pieces[] = {"<|end|>",      "<|open|>>", "[box of é]",
                                          "hello",        "\xe6\x97",  "\xf0\x9f\x99\x82",
                                          "\xed\xa0\x80", "\xc0\x80",  "  \n"};
     rng r = rng_seed(17);
     char text[200];
-    for (size_t f = 0; f < 4; f++) {
+    for (size_t f = 0; f < sizeof families / sizeof *families; f++) {
         tokenizer *t = small_tokenizer(families[f], 0, 0);
         for (int trial = 0; trial < 3000; trial++) {
             size_t n = 0;

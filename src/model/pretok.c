@@ -31,6 +31,15 @@ static const char smollm[] = ENGLISH_ENDINGS "| ?\\p{L}+|\\p{N}| ?[^" SPACE "\\p
     "\\p{L}\\p{N}]+[\\r\\n]*|[" SPACE "]*[\\r\\n]+|[" SPACE "]+(?![^" SPACE "])|[" SPACE "]+"
 static const char llama3[] = LLAMA3_WITH("\\p{N}{1,3}");
 static const char qwen2[] = LLAMA3_WITH("\\p{N}");
+/* GPT-4o's: a word begins at a capital, and keeps its English ending. Marks go with letters. */
+#define O200K_START "[^\\r\\n\\p{L}\\p{N}]?"
+#define O200K_UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
+#define O200K_LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
+#define O200K_END   "(?i:" ENGLISH_ENDINGS ")?"
+static const char o200k[] = O200K_START O200K_UPPER
+    "*" O200K_LOWER "+" O200K_END "|" O200K_START O200K_UPPER "+" O200K_LOWER "*" O200K_END
+    "|\\p{N}{1,3}| ?[^" SPACE "\\p{L}\\p{N}]+[\\r\\n/]*|[" SPACE "]*[\\r\\n]+|[" SPACE
+    "]+(?![^" SPACE "])|[" SPACE "]+";
 
 static const struct family {
     const char *name, *pattern;
@@ -39,6 +48,7 @@ static const struct family {
     {"smollm", smollm, false, false},  {"gpt-2", gpt2, false, false},
     {"llama-bpe", llama3, true, true}, {"llama3", llama3, true, true},
     {"llama-v3", llama3, true, true},  {"qwen2", qwen2, false, false},
+    {"gpt-4o", o200k, false, false},   {"minimax-m2", o200k, false, false},
 };
 
 struct pretok {
@@ -71,7 +81,7 @@ msa_status pretok_create(pretok **out, const char *name, size_t name_length, msa
         char quoted[80];
         return error_set(err, MSA_E_UNSUPPORTED,
                          "the pre-tokeniser '%s' is not known; known are smollm, gpt-2, llama-bpe "
-                         "(llama3, llama-v3) and qwen2",
+                         "(llama3, llama-v3), qwen2, gpt-4o and minimax-m2",
                          utf8_quote(quoted, sizeof quoted, name, name_length));
     }
     pretok *p = mem_calloc(1, sizeof *p);

@@ -8,8 +8,8 @@
 
 typedef struct pretok pretok; /* read-only once created; threads may share it */
 
-/* Names as in tokenizer.ggml.pre: smollm, gpt-2, llama-bpe (also llama3, llama-v3), qwen2.
- * Anything else is MSA_E_UNSUPPORTED and named. */
+/* Names as in tokenizer.ggml.pre: smollm, gpt-2, llama-bpe (also llama3, llama-v3), qwen2, gpt-4o
+ * (also minimax-m2, which MiniMax-M3's files say). Anything else is MSA_E_UNSUPPORTED and named. */
 msa_status pretok_create(pretok **p, const char *name, size_t name_length, msa_error *err);
 void pretok_free(pretok *p); /* NULL is fine */
 

@@ -8,6 +8,14 @@
 #define SPLIT_LLAMA3(digits)                                                                       \
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits                           \
     "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define O200K_START "[^\\r\\n\\p{L}\\p{N}]?"
+#define O200K_UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
+#define O200K_LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
+#define O200K_END   "(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+#define SPLIT_O200K                                                                                \
+    O200K_START O200K_UPPER                                                                        \
+        "*" O200K_LOWER "+" O200K_END "|" O200K_START O200K_UPPER "+" O200K_LOWER "*" O200K_END    \
+        "|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
 /* digits: each alone, before the pattern of ByteLevel. split: instead of that pattern. */
 static const struct form {
@@ -19,6 +27,7 @@ static const struct form {
     {"smollm", true, NULL},
     {"llama-bpe", false, SPLIT_LLAMA3("\\p{N}{1,3}")},
     {"qwen2", false, SPLIT_LLAMA3("\\p{N}")},
+    {"gpt-4o", false, SPLIT_O200K},
 };
 enum { N_FORMS = sizeof FORMS / sizeof *FORMS };
 
@@ -27,6 +36,7 @@ json_t *pretok_json_create(const char *name) {
     for (int i = 0; i < N_FORMS; i++)
         if (strcmp(name, FORMS[i].name) == 0) form = &FORMS[i];
     if (strcmp(name, "llama3") == 0 || strcmp(name, "llama-v3") == 0) form = &FORMS[2];
+    if (strcmp(name, "minimax-m2") == 0) form = &FORMS[4];
     if (!form) return NULL;
     json_t *bytes = json_pack("{s:s, s:b, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", 0,
                               "trim_offsets", 1, "use_regex", form->split == NULL);
@@ -94,8 +104,9 @@ msa_status pretok_json_find(const json_t *pre_tokenizer, const char **name, msa_
     char quoted[160] = "";
     if (json_is_string(regex))
         utf8_quote(quoted, sizeof quoted, json_string_value(regex), json_string_length(regex));
-    return error_set(err, MSA_E_UNSUPPORTED,
-                     "\"pre_tokenizer\" has settings this version does not know%s%s; known are "
-                     "byte-level ones with the patterns of GPT-2, SmolLM, Llama 3 and Qwen2",
-                     quoted[0] ? ", pattern " : "", quoted);
+    return error_set(
+        err, MSA_E_UNSUPPORTED,
+        "\"pre_tokenizer\" has settings this version does not know%s%s; known are "
+        "byte-level ones with the patterns of GPT-2, SmolLM, Llama 3, Qwen2 and GPT-4o",
+        quoted[0] ? ", pattern " : "", quoted);
 }
