@@ -494,6 +494,52 @@ static void starting_weights_depend_on_seed_and_name_alone(void **state) {
     params_free(q);
 }
 
+static void weights_go_out_by_name_and_come_back(void **state) {
+    (void)state;
+    msa_error err;
+    arch a = train_arch_m3();
+    params *p = train_params(&a, 3), *q;
+    assert_ok(params_create(&q, &a, &err), &err);
+    assert_ok(params_load(q, params_rows, p, false, &err), &err);
+    for (int32_t k = 0; k < p->n; k++) {
+        const param *t = &p->list[k];
+        bool same = !memcmp(p->w + t->at, q->w + t->at, (size_t)(t->n_out * t->n_in) * 4);
+        assert_true(same == !t->index);
+    }
+    assert_ok(params_load(q, params_rows, p, true, &err), &err);
+    assert_memory_equal(p->w, q->w, (size_t)p->n_floats * 4);
+    assert_memory_equal(p->router_bias + 5, q->router_bias + 5, 10 * 4); /* layers 1 and 2 */
+    tensor_spec spec = tensor_spec_of(&a, TENSOR_Q, 1, -1);
+    float row[64];
+    assert_ok(params_rows(p, &spec, 63, 1, row, &err), &err);
+    assert_memory_equal(row, p->w + params_find(p, spec.name)->at + 63 * 32, 32 * 4);
+    assert_fails(params_rows(p, &spec, 63, 2, row, &err), MSA_E_ARG, &err, "q_proj");
+    params_free(p);
+    params_free(q);
+}
+
+static void an_index_starts_from_the_means_of_heads(void **state) {
+    (void)state;
+    msa_error err;
+    arch a = train_arch_m3();
+    params *p = train_params(&a, 3);
+    assert_ok(params_fill_index_from_heads(p, &err), &err);
+    const float *q = p->w + params_of(p, TENSOR_Q, 2, -1)->at;
+    const float *k = p->w + params_of(p, TENSOR_K, 2, -1)->at;
+    const float *iq = p->w + params_of(p, TENSOR_INDEX_Q, 2, -1)->at;
+    const float *ik = p->w + params_of(p, TENSOR_INDEX_K, 2, -1)->at;
+    enum { HEAD = 16 * 32 };
+    for (int i = 0; i < HEAD; i++) {
+        assert_true(fabsf(iq[HEAD + i] - (q[2 * HEAD + i] + q[3 * HEAD + i]) / 2) < 1e-6f);
+        assert_true(fabsf(ik[i] - (k[i] + k[HEAD + i]) / 2) < 1e-6f);
+    }
+    params_free(p);
+    a = train_arch_llama();
+    p = train_params(&a, 3);
+    assert_fails(params_fill_index_from_heads(p, &err), MSA_E_UNSUPPORTED, &err, "24");
+    params_free(p);
+}
+
 static void no_memory_is_an_error_and_leaks_nothing(void **state) {
     (void)state;
     arch a = train_arch_m3();
@@ -514,6 +560,27 @@ static void no_memory_is_an_error_and_leaks_nothing(void **state) {
     params_free(p);
 }
 
+static void a_step_short_of_memory_fails_and_the_next_succeeds(void **state) {
+    (void)state;
+    arch a = train_arch_m3();
+    msa_error err;
+    long live = scarce_live();
+    int failures = 0;
+    for (long i = 0;; i++) { /* a fresh network: its plans are made in the step */
+        fixture *f = make(&a, 1, true, 2);
+        scarce_begin(i);
+        msa_status status = net_step(f->n, &f->batch, &CASES[2].mode, 1, &f->losses, &err);
+        bool failed = scarce_end();
+        assert_int_equal(status, failed ? MSA_E_NOMEM : MSA_OK);
+        if (failed) step(f, &CASES[2].mode);
+        drop(f);
+        assert_int_equal(scarce_live(), live);
+        if (!failed) break;
+        failures++;
+    }
+    assert_true(failures > 4);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(losses_and_gradients_equal_those_of_pytorch),
@@ -531,7 +598,10 @@ int main(void) {
         cmocka_unit_test(batches_that_make_no_sense_are_refused),
         cmocka_unit_test(architectures_that_make_no_sense_are_refused),
         cmocka_unit_test(starting_weights_depend_on_seed_and_name_alone),
+        cmocka_unit_test(weights_go_out_by_name_and_come_back),
+        cmocka_unit_test(an_index_starts_from_the_means_of_heads),
         cmocka_unit_test(no_memory_is_an_error_and_leaks_nothing),
+        cmocka_unit_test(a_step_short_of_memory_fails_and_the_next_succeeds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -54,6 +54,19 @@ void params_fill(params *p, const params_init *init);
 /* The same for the index branch alone, the rest left as it is: an index for a trained model. */
 void params_fill_index(params *p, const params_init *init);
 
+/* An index branch made from the attention of a trained model: the query of a group is the mean of
+ * its heads', the key the mean of the keys', norms are copied: about what the proxy selector scores
+ * with. MSA_E_UNSUPPORTED where the index is not as wide as a head. */
+msa_status params_fill_index_from_heads(params *p, msa_error *err);
+
+/* Weights (and the biases of routers) from a loaded model or anything else that gives rows:
+ * tensor_source_rows, ... index: the index branch too, where the arch has one. The arch must say
+ * what the model computes; scaled RoPE, which it has no field for, is the caller's to refuse. */
+msa_status params_load(params *p, tensor_rows_fn *rows, void *user, bool index, msa_error *err);
+/* The other way: gives the rows of what is trained to model/export.h; user is a params. */
+msa_status params_rows(void *user, const tensor_spec *spec, int64_t row, int64_t n, float *out,
+                       msa_error *err);
+
 /* Freezes or frees the index branch and everything else. */
 void params_freeze(params *p, bool backbone, bool index);
 
