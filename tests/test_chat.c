@@ -65,6 +65,7 @@ static const struct {
     {"llama3", "llama-3"},
     {"llama3.1", "llama-3.1"},
     {"zephyr", "zephyr"},
+    {"minimax-m3", "minimax-m3"},
 };
 
 static void every_conversation_is_byte_for_byte_as_transformers_renders_it(void **state) {

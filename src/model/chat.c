@@ -164,6 +164,11 @@ static const char *behind_last(const char *text, size_t n, const char *mark) {
     return text;
 }
 
+static void strip_newlines(const char **text, size_t *n) {
+    for (; *n && **text == '\n'; (*n)--) (*text)++;
+    while (*n && (*text)[*n - 1] == '\n') (*n)--;
+}
+
 static const char *skip_newlines(const char *text) {
     return text + strspn(text, "\n");
 }
@@ -198,6 +203,49 @@ static void format_qwen3(chat_job *j) {
             put_qwen3_answer(j, i, i > last);
         else
             put_chatml(j, j->messages[i].role, j->messages[i].content);
+    }
+}
+
+/* "text</mm:think>answer" is an answer and the reasoning before it. */
+static void put_m3_answer(chat_job *j, const char *content) {
+    static const char begin[] = "<mm:think>", end[] = "</mm:think>";
+    const char *first_end = strstr(content, end), *answer = content;
+    size_t n_answer = strlen(content);
+    put(j, "]~b]ai\n");
+    if (first_end) {
+        size_t n = (size_t)(first_end - content), n_skipped;
+        const char *reasoning = content;
+        strip_newlines(&reasoning, &n);
+        n_skipped = (size_t)(behind_last(reasoning, n, begin) - reasoning);
+        reasoning += n_skipped;
+        n -= n_skipped;
+        strip_newlines(&reasoning, &n);
+        if (n) put(j, begin);
+        bytes_append(&j->out, reasoning, n);
+        answer = behind_last(content, n_answer, end);
+        n_answer = strlen(answer);
+        strip_newlines(&answer, &n_answer);
+    }
+    put(j, end);
+    bytes_append(&j->out, answer, n_answer);
+    put(j, "[e~[\n");
+}
+
+static void format_m3(chat_job *j) {
+    bool developer = has_role(j, 0, "system");
+    put(j, "]~!b[]~b]system\n");
+    put(j, j->template->system);
+    put(j, "\n\n<thinking_instructions>\n" M3_CAPABILITY "<mm:think></mm:think>" M3_CAPABILITY_2
+           "</mm:think>" M3_CAPABILITY_3 "\n" M3_ADAPTIVE "\n</thinking_instructions>[e~[\n"
+           "]~b]developer\n");
+    put(j, developer && j->messages[0].content[0] ? j->messages[0].content : M3_IDENTITY);
+    put(j, "[e~[\n");
+    for (size_t i = developer; i < j->n; i++) {
+        if (has_role(j, i, "assistant")) put_m3_answer(j, j->messages[i].content);
+        if (!has_role(j, i, "user")) continue; /* a later system message is not printed */
+        put(j, "]~b]user\n");
+        put(j, j->messages[i].content);
+        put(j, "[e~[\n");
     }
 }
 
@@ -311,10 +359,12 @@ msa_status chat_format(const chat_template *c, const msa_chat_message *messages,
     case CHAT_LLAMA3:
     case CHAT_LLAMA31: format_llama3(&j); break;
     case CHAT_ZEPHYR: format_zephyr(&j); break;
+    case CHAT_MINIMAX_M3: format_m3(&j); break;
     default: format_chatml(&j); break;
     }
     if (add_generation_prompt || c->always_prompts) put(&j, c->prompt);
     if (c->family == CHAT_ZEPHYR && add_generation_prompt) put(&j, "\n");
+    if (c->family == CHAT_MINIMAX_M3 && add_generation_prompt) put(&j, "]~b]ai\n");
     bytes_terminate(&j.out);
     if (j.out.failed) {
         bytes_free(&j.out);

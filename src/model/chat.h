@@ -13,7 +13,8 @@ typedef enum chat_family {
     CHAT_QWEN3, /* ChatML whose past reasoning is left out */
     CHAT_LLAMA2,
     CHAT_LLAMA3,
-    CHAT_LLAMA31, /* with dates in the system message */
+    CHAT_LLAMA31,    /* with dates in the system message */
+    CHAT_MINIMAX_M3, /* adaptive thinking; the system message is its "developer" */
     CHAT_ZEPHYR
 } chat_family;
 

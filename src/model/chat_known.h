@@ -33,6 +33,58 @@
     "{{ '<|im_start|>' + message.role + '\\n' + content }}{% endif %}{% else %}"                   \
     "{{ '<|im_start|>' + message.role + '\\n' + content }}{% endif %}{% if message.tool_calls %}"  \
     "%*{{ '<|im_end|>\\n' }}{% elif message.role == 'tool' %}%*"
+/* MiniMax-M3's. What it prints of tools, pictures and forced thinking modes is left open: a
+ * conversation of texts meets none of it. */
+#define M3_IDENTITY "You are a helpful assistant."
+#define M3_ADAPTIVE                                                                                \
+    "Current thinking mode: adaptive. You are encouraged to think for complex decision-making, "   \
+    "multi-step reasoning, or when analyzing function/tool results."
+#define M3_CAPABILITY                                                                              \
+    "You have a thinking capability that allows you to reason step by step before responding. "    \
+    "When thinking is enabled, wrap your reasoning in "
+#define M3_CAPABILITY_2                                                                            \
+    " tags before your response. When thinking is disabled, begin your response directly after "   \
+    "the "
+#define M3_CAPABILITY_3                                                                            \
+    " prefix. When thinking is adaptive, decide on your own whether to think for the current turn."
+#define M3_TOKENS                                                                                  \
+    "{% set ns_token = ']<]minimax[>[' %}{% set bod_token = ']~!b[' %}{% set bos_token = ']~b]' "  \
+    "%}{% set eos_token = '[e~[' %}{% set toolcall_begin_token = ns_token ~ '<tool_call>' %}"      \
+    "{% set toolcall_end_token = ns_token ~ '</tool_call>' %}{% set think_begin_token = "          \
+    "'<mm:think>' %}{% set think_end_token = '</mm:think>' %}%*"
+#define M3_MACROS                                                                                  \
+    "{% macro visible_text(content) %}{% if content is string %}{{ content }}{% elif content is "  \
+    "iterable and content is not mapping %}%*{% endmacro %}"                                       \
+    "{% macro build_system_message(system_message) %}{% if system_message and "                    \
+    "system_message.content %}{{ visible_text(system_message.content) }}{% else %}{{ '%S' }}"      \
+    "{% endif %}{{ '\\n\\n<thinking_instructions>\\n' }}{{ '" M3_CAPABILITY                        \
+    "' ~ think_begin_token ~ think_end_token ~ '" M3_CAPABILITY_2                                  \
+    "' ~ think_end_token ~ '" M3_CAPABILITY_3                                                      \
+    "\\n' }}{% if thinking_mode is defined %}%*{% else %}{{ '" M3_ADAPTIVE                         \
+    "\\n' }}{% endif %}{{ '</thinking_instructions>' }}{% endmacro %}"                             \
+    "{% macro build_developer_message(developer_message) %}{% if developer_message and "           \
+    "developer_message.content %}{{ visible_text(developer_message.content) }}{% else %}"          \
+    "{% if model_identity is not defined %}{% set model_identity = '" M3_IDENTITY                  \
+    "' %}{% endif %}{{ model_identity }}{% endif %}{% endmacro %}"
+#define M3_FRONT                                                                                   \
+    "{% set system_message = none %}{% set developer_message = none %}{% set "                     \
+    "conversation_messages = messages %}{% if messages and messages[0].role == 'root' %}%*"        \
+    "{% elif messages and messages[0].role in ['system', 'developer'] %}{% set "                   \
+    "developer_message = messages[0] %}{% set conversation_messages = messages[1:] %}{% endif %}"  \
+    "{{ bod_token ~ bos_token ~ 'system' ~ '\\n' }}{{ build_system_message(system_message) }}"     \
+    "{{ eos_token ~ '\\n' }}{{ bos_token ~ 'developer' ~ '\\n' }}"                                 \
+    "{{ build_developer_message(developer_message) }}%*{{ eos_token ~ '\\n' }}"
+#define M3_ANSWER                                                                                  \
+    "{% if message.role == 'assistant' %}{{ bos_token ~ 'ai' ~ '\\n' }}{% set reasoning_content "  \
+    "= '' %}{% set content = visible_text(message.content) %}{% if message.reasoning_content is "  \
+    "string %}{% set reasoning_content = message.reasoning_content %}{% else %}"                   \
+    "{% if think_end_token in content %}{% set reasoning_content = "                               \
+    "content.split(think_end_token)[0].strip('\\n').split(think_begin_token)[-1].strip('\\n') %}"  \
+    "{% set content = content.split(think_end_token)[-1].strip('\\n') %}{% endif %}{% endif %}"    \
+    "{% if reasoning_content %}{{ think_begin_token ~ reasoning_content ~ think_end_token }}"      \
+    "{% else %}{{ think_end_token }}{% endif %}{% if content %}{{ content }}{% endif %}"           \
+    "{% if message.tool_calls %}%*{% else %}{% set last_tool_call.name = none %}{% endif %}"       \
+    "{{ eos_token ~ '\\n' }}"
 #define ZEPHYR_TURN(role)                                                                          \
     " message.role == '" role "' %}\n{{ '<|" role "|>\\n' + message.content + eos_token }}\n"
 
@@ -84,6 +136,16 @@ static const struct known_template {
      "(message.role == 'ipython' or message.role == 'tool' or 'tool_calls' in message) "
      "%}{{ " LLAMA3_TURN
      " }}{% elif 'tool_calls' in message %}%*{% endif %}{% endfor %}" PROMPT_IF_ASKED},
+    {"minimax-m3", CHAT_MINIMAX_M3, false, false,
+     M3_TOKENS M3_MACROS M3_FRONT
+     "{% set last_tool_call = namespace(name=none) %}{% for message in conversation_messages "
+     "%}" M3_ANSWER "{% elif message.role == 'tool' %}%*{% elif message.role == 'user' %}"
+     "{{ bos_token ~ 'user' ~ '\\n' }}{{ visible_text(message.content) }}{{ eos_token ~ '\\n' }}"
+     "{% endif %}{% endfor %}{% if add_generation_prompt %}{{ bos_token ~ 'ai' ~ '\\n' }}"
+     "{% if thinking_mode is defined and thinking_mode == 'disabled' %}{{ think_end_token }}"
+     "{% elif thinking_mode is defined and thinking_mode == 'adaptive' %}{% elif thinking_mode is "
+     "defined and thinking_mode == 'enabled' %}{{ think_begin_token }}{% else %}{% endif %}"
+     "{% endif %}"},
     {"zephyr", CHAT_ZEPHYR, false, false,
      "{% for message in messages %}\n{% if" ZEPHYR_TURN("user") "{% elif" ZEPHYR_TURN(
          "system") "{% elif" ZEPHYR_TURN("assistant") "{% endif %}\n{% if loop.last and "

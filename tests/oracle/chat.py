@@ -49,6 +49,15 @@ CONVERSATIONS = [
     ],
     [("assistant", "I begin."), ("user", "")],
     [("system", "One."), ("system", "Two."), ("user", "Go. ")],
+    [("system", ""), ("user", "2?"), ("assistant", "\nI <mm:think>\nadd.\n\n</mm:think>\n\n4\n")],
+    [
+        ("user", "2?"),
+        ("assistant", "</mm:think>4"),
+        ("user", "a</mm:think>b"),
+        ("assistant", "x<mm:think></mm:think>y</mm:think>\nz"),
+        ("system", "Later."),
+        ("assistant", ""),
+    ],
     [("user", "'quoted\" \\n <|im_end|> {{ x }}")],
 ]
 
