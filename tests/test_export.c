@@ -16,6 +16,7 @@
 #include "model/tensor_source.h"
 #include "model/tokenizer_gguf.h"
 #include "model/weights.h"
+#include "msa/model.h"
 #include "nn/quant.h"
 #include "support/folder.h"
 #include "support/random_source.h"
@@ -178,6 +179,65 @@ static void folders_come_back_bit_for_bit(void **state) {
     tokenizer_free(t);
 }
 
+/* ---- models that run ---- */
+
+enum { N_FED = 200 };
+
+static void run(const char *path, const char *text, float *logits, msa_tokens *ids) {
+    msa_error err;
+    msa_model *model;
+    msa_session *session;
+    ids->n = 0;
+    assert_ok(msa_model_load(&model, path, &err), &err);
+    assert_ok(msa_tokenize(model, text, strlen(text), MSA_PARSE_SPECIAL, ids, &err), &err);
+    msa_session_params p = msa_session_defaults(model);
+    assert_ok(msa_session_create(&session, model, &p, &err), &err);
+    assert_ok(msa_session_feed(session, ids->ids, ids->n, NULL, NULL, &err), &err);
+    memcpy(logits, msa_session_logits(session), 300 * sizeof *logits);
+    msa_session_free(session);
+    msa_model_free(model);
+}
+
+/* The index selects 4 of 13 blocks here, by scores whose order of summation differs between the
+ * two where RoPE's pairs do; the seeds leave no two near a tie. */
+static void gguf_and_safetensors_of_a_model_run_alike(void **state) {
+    char folder[512], path[512], text[N_FED + 1];
+    snprintf(folder, sizeof folder, "%s", folder_path(*state, "model"));
+    snprintf(path, sizeof path, "%s", folder_path(*state, "model.gguf"));
+    rng r = rng_seed(5);
+    for (int i = 0; i < N_FED; i++) text[i] = (char)(32 + rng_below(&r, 90));
+    text[N_FED] = 0;
+    memcpy(text + 50, "<|endoftext|>", 13);
+    tokenizer *t = byte_tokenizer();
+    for (int family = 0; family < ARCH_FAMILY_COUNT; family++) {
+        arch a = random_arch((arch_family)family, true);
+        uint64_t seed;
+        msa_error err;
+        float one[300], other[300];
+        msa_tokens ids[2] = {0};
+        export_source source = source_of(&a, &seed, t);
+        assert_ok(export_gguf(&source, path, QUANT_F32, &err), &err);
+        assert_ok(export_folder(&source, folder, QUANT_F32, 0, &err), &err);
+        run(path, text, one, &ids[0]);
+        run(folder, text, other, &ids[1]);
+        assert_int_equal(ids[0].n, N_FED - 12);
+        assert_int_equal(ids[0].ids[50], 256);
+        assert_int_equal(ids[0].ids[49], text[49]);
+        assert_int_equal(ids[1].n, ids[0].n);
+        assert_memory_equal(ids[0].ids, ids[1].ids, ids[0].n * sizeof *ids[0].ids);
+        double worst = 0;
+        for (int i = 0; i < 300; i++) worst = larger_error(worst, (double)(one[i] - other[i]));
+        if (!(worst < 1e-4)) fail_msg("family %d: logits differ by %g", family, worst);
+        run(folder_path(folder, "config.json"), text, one, &ids[0]);
+        assert_memory_equal(one, other, sizeof one);
+        run(folder_path(folder, "model.safetensors"), text, one, &ids[0]);
+        assert_memory_equal(one, other, sizeof one);
+        msa_tokens_free(&ids[0]);
+        msa_tokens_free(&ids[1]);
+    }
+    tokenizer_free(t);
+}
+
 static void an_index_file_fits_its_base_and_no_other(void **state) {
     char base[512], other[512], index[512];
     snprintf(base, sizeof base, "%s", folder_path(*state, "base.gguf"));
@@ -297,6 +357,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(gguf_files_come_back_bit_for_bit, folder_create,
                                         folder_remove),
         cmocka_unit_test_setup_teardown(folders_come_back_bit_for_bit, folder_create,
+                                        folder_remove),
+        cmocka_unit_test_setup_teardown(gguf_and_safetensors_of_a_model_run_alike, folder_create,
                                         folder_remove),
         cmocka_unit_test_setup_teardown(an_index_file_fits_its_base_and_no_other, folder_create,
                                         folder_remove),

@@ -47,9 +47,11 @@ typedef struct msa_model_info {
     int64_t n_active_parameters; /* those a token goes through: all, or those of its experts */
 } msa_model_info;
 
-/* Loads a GGUF v3 file of the Llama family or of MiniMax-M3's architecture by mapping it.
- * MSA_E_FORMAT names the key or tensor that is missing, truncated or contradicts another;
- * MSA_E_UNSUPPORTED what this version cannot run. */
+/* Loads a model of the Llama family or of MiniMax-M3's architecture by mapping it: a GGUF v3 file,
+ * or a folder of safetensors with config.json and tokenizer.json, named by itself or by one of its
+ * .safetensors, index or config files; content decides, not the name. MSA_E_FORMAT names the key or
+ * tensor that is missing, truncated or contradicts another; MSA_E_UNSUPPORTED what this version
+ * cannot run. */
 MSA_API msa_status msa_model_load(msa_model **model, const char *path, msa_error *err);
 /* Adds an index branch trained for this model, from a file of its own (GGUF of architecture
  * "msa-index"); before any session is created. MSA_E_FORMAT, nothing changed, where the file is

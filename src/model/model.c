@@ -5,18 +5,18 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "model/config_json.h"
+#include "model/model_files.h"
 #include "model/tokenizer_gguf.h"
+#include "model/tokenizer_json.h"
 
 static void fill_info(msa_model *m) {
     const weights *w = m->weights;
     const arch *a = &w->arch;
-    gguf_string name, model = {0}, pre = {0};
-    char printable[2][GGUF_PRINTABLE];
-    (void)gguf_get_string(m->file, "tokenizer.ggml.model", &model, NULL);
-    (void)gguf_get_string(m->file, "tokenizer.ggml.pre", &pre, NULL);
-    snprintf(m->tokenizer_name, sizeof m->tokenizer_name, "%s (%s)",
-             gguf_printable(model, printable[0]), gguf_printable(pre, printable[1]));
-    if (gguf_get_string(m->file, "general.name", &name, NULL) == MSA_OK)
+    gguf_string name;
+    snprintf(m->tokenizer_name, sizeof m->tokenizer_name, "gpt2 (%s)",
+             tokenizer_get_parts(m->tokenizer).pre);
+    if (m->file && gguf_get_string(m->file, "general.name", &name, NULL) == MSA_OK)
         gguf_printable(name, m->name);
     weights_describe_formats(w, m->formats, sizeof m->formats);
     m->info = (msa_model_info){
@@ -24,7 +24,8 @@ static void fill_info(msa_model *m) {
         .name = m->name,
         .weights = m->formats,
         .n_parameters = w->n_parameters,
-        .n_file_bytes = (int64_t)gguf_file_bytes(m->file),
+        .n_file_bytes =
+            (int64_t)(m->file ? gguf_file_bytes(m->file) : safetensors_file_bytes(m->files)),
         .n_weight_bytes = w->n_bytes,
         .n_layers = a->n_layers,
         .n_embd = a->n_embd,
@@ -60,14 +61,33 @@ static void fill_info(msa_model *m) {
     }
 }
 
+static msa_status load_gguf(msa_model *m, const char *path, msa_error *err) {
+    msa_status status = gguf_open(&m->file, path, err);
+    if (!status) status = weights_load(&m->weights, m->file, err);
+    if (!status) status = tokenizer_from_gguf(&m->tokenizer, &m->chat, m->file, err);
+    return status;
+}
+
+static msa_status load_folder(msa_model *m, const model_files *found, msa_error *err) {
+    arch a;
+    msa_status status = config_json_read(&a, found->config, err);
+    if (!status) status = safetensors_open(&m->files, found->tensors, err);
+    if (!status) status = weights_load_safetensors(&m->weights, m->files, &a, err);
+    if (!status)
+        status = tokenizer_from_json(&m->tokenizer, &m->chat_text, found->folder, a.n_vocab, err);
+    if (!status) status = chat_template_create(&m->chat, m->chat_text.data, m->chat_text.n, err);
+    return status;
+}
+
 msa_status msa_model_load(msa_model **out, const char *path, msa_error *err) {
     if (!out || !path) return error_set(err, MSA_E_ARG, "model and path must not be NULL");
     *out = NULL;
     msa_model *m = mem_calloc(1, sizeof *m);
     if (!m) return error_set(err, MSA_E_NOMEM, "no memory for a model");
-    msa_status status = gguf_open(&m->file, path, err);
-    if (!status) status = weights_load(&m->weights, m->file, err);
-    if (!status) status = tokenizer_from_gguf(&m->tokenizer, &m->chat, m->file, err);
+    model_files found;
+    msa_status status = model_files_find(&found, path, err);
+    if (!status) status = found.tensors ? load_folder(m, &found, err) : load_gguf(m, path, err);
+    model_files_free(&found);
     if (status) {
         msa_model_free(m);
         return status;
@@ -99,7 +119,21 @@ void msa_model_free(msa_model *m) {
     weights_free(m->weights);
     gguf_close(m->index_file);
     gguf_close(m->file);
+    safetensors_close(m->files);
+    bytes_free(&m->chat_text);
     mem_free(m);
+}
+
+tensor_source model_tensors(const msa_model *m) {
+    return (tensor_source){
+        .arch = &m->weights->arch, .gguf = m->file, .index = m->index_file, .files = m->files};
+}
+
+vocab_text model_chat_text(const msa_model *m) {
+    gguf_string text = {m->chat_text.n ? m->chat_text.data : NULL, m->chat_text.n};
+    if (m->file && gguf_get_string(m->file, "tokenizer.chat_template", &text, NULL) != MSA_OK)
+        text = (gguf_string){0};
+    return (vocab_text){text.data, (size_t)text.n};
 }
 
 const msa_model_info *msa_model_get_info(const msa_model *m) {

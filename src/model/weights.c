@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "model/weights_loader.h"
@@ -173,8 +174,7 @@ static int64_t count_mlp(const weights_mlp *mlp) {
     return count_matrix(&mlp->gate) + count_matrix(&mlp->up) + count_matrix(&mlp->down);
 }
 
-/* Parameters of the index branch, and of what one token goes through. */
-static void count_parts(weights *w) {
+void weights_count_parts(weights *w) {
     const arch *a = &w->arch;
     w->n_active = w->n_parameters;
     for (int32_t i = a->n_dense_layers; i < a->n_layers; i++) {
@@ -211,7 +211,9 @@ static msa_status load(loader *l) {
     if (status == MSA_OK) status = loader_account(l, &w->n_parameters, &w->n_bytes);
     if (status != MSA_OK) return status;
     w->arch.qkv_bias = w->layers[0].bq != NULL;
-    count_parts(w);
+    for (size_t i = 0; i < gguf_tensor_count(l->file); i++)
+        w->format_bytes[gguf_tensor_at(l->file, i)->type] += gguf_tensor_at(l->file, i)->n_bytes;
+    weights_count_parts(w);
     return MSA_OK;
 }
 
@@ -219,7 +221,7 @@ msa_status weights_load(weights **out, const gguf_file *file, msa_error *err) {
     *out = NULL;
     weights *w = mem_calloc(1, sizeof *w);
     if (!w) return error_set(err, MSA_E_NOMEM, "no memory for the weights' table");
-    w->file = file;
+    w->file = gguf_name(file);
     loader l = {.file = file, .err = err, .w = w};
     msa_status status = load(&l);
     mem_free(l.used);
@@ -236,15 +238,13 @@ void weights_free(weights *w) {
     mem_free(w->layers);
     mem_free(w->experts);
     mem_free(w->index);
+    mem_free(w->owned);
     mem_free(w);
 }
 
 void weights_describe_formats(const weights *w, char *text, size_t n_bytes) {
-    uint64_t bytes[QUANT_TYPE_COUNT] = {0};
-    for (size_t i = 0; i < gguf_tensor_count(w->file); i++) {
-        const gguf_tensor *t = gguf_tensor_at(w->file, i);
-        bytes[t->type] += t->n_bytes;
-    }
+    uint64_t bytes[QUANT_TYPE_COUNT];
+    memcpy(bytes, w->format_bytes, sizeof bytes);
     size_t at = 0;
     if (n_bytes) text[0] = 0;
     for (;;) {

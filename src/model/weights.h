@@ -29,7 +29,9 @@
 
 #include "model/arch.h"
 #include "model/gguf.h"
+#include "model/safetensors.h"
 #include "nn/gemm.h"
+#include "nn/quant.h"
 #include "nn/rope.h"
 
 typedef struct weights_mlp {
@@ -59,25 +61,31 @@ typedef struct weights_index {
 } weights_index;
 
 typedef struct weights {
-    const gguf_file *file;
+    const char *file;         /* its name, for messages */
     const char *architecture; /* static storage */
     arch arch;                /* no RMSNorm adds 1 to its weight: M3's files have it in */
     rope_params rope;         /* of heads and index heads */
     gemm_weight token_embd;   /* [n_vocab, n_embd]: row i is token i */
     const float *output_norm;
     gemm_weight output; /* [n_vocab, n_embd]; the embedding again where the file ties them */
-    int64_t n_parameters, n_bytes; /* of all tensors of the file */
-    int64_t n_active;              /* of the parameters, those a token goes through */
+    int64_t n_parameters, n_bytes;           /* of all tensors of the file */
+    uint64_t format_bytes[QUANT_TYPE_COUNT]; /* of these, in each format */
+    int64_t n_active;                        /* of the parameters, those a token goes through */
     int64_t n_index_parameters;
     weights_layer *layers;
     weights_index *index; /* [n_layers]; NULL without an index branch */
     weights_mlp *experts; /* of all layers, one behind another */
+    float *owned;         /* vectors that no file has as they are needed; or NULL */
 } weights;
 
 /* MSA_E_FORMAT names the key or tensor that is missing, contradicts another or has another shape;
  * MSA_E_UNSUPPORTED the architecture, format or feature this version can't run. The message begins
  * with the file's name. *out is NULL then. */
 msa_status weights_load(weights **out, const gguf_file *file, msa_error *err);
+/* The same from safetensors and their config.json, read as `a`. Matrices stay where they are;
+ * vectors and routers are copied as f32, M3's norms with the 1 added, once. */
+msa_status weights_load_safetensors(weights **out, const safetensors *files, const arch *a,
+                                    msa_error *err);
 void weights_free(weights *w); /* NULL is fine; the file stays open */
 
 /* Adds the index branch of an `msa-index` file, which must stay open too. MSA_E_FORMAT where it is

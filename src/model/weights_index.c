@@ -205,6 +205,11 @@ msa_status weights_load_index(weights *w, const gguf_file *file, msa_error *err)
         return error_set(
             err, MSA_E_ARG, "'%s': this %s model has an index branch of its own already%s",
             gguf_name(file), w->architecture, w->index ? "" : ", but its layers are all dense");
+    if (w->arch.family == ARCH_LLAMA && w->rope.pairs != ROPE_ADJACENT)
+        return error_set(err, MSA_E_UNSUPPORTED,
+                         "'%s': an index file of a Llama holds adjacent RoPE pairs, as GGUF files "
+                         "do; '%s' does not: convert it to GGUF first (msa export)",
+                         gguf_name(file), w->file);
     loader l = {.file = file, .err = err, .w = w, .family = &INDEX, .prefix = "msa."};
     arch a = w->arch;
     weights_index *index = NULL;

@@ -46,6 +46,9 @@ msa_status loader_floats(loader *l, const char *name, int64_t n_out, int64_t n_i
 /* Refuses a file with a tensor that nobody asked for; adds up parameters and bytes. */
 msa_status loader_account(loader *l, int64_t *n_parameters, int64_t *n_bytes);
 
+/* Fills n_active and n_index_parameters from what is loaded. */
+void weights_count_parts(weights *w);
+
 /* The stages of a load. */
 msa_status loader_read_keys(loader *l); /* weights_keys.c: l->family, arch, rope */
 bool loader_has_index(const loader *l); /* weights_index.c: keys or tensors of one */
