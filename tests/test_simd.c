@@ -7,7 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "base/half.h"
+#include "base/fp8.h"
 #include "support/simd_words.h"
 #include "support/support.h"
 
@@ -422,6 +422,23 @@ static void exponentials_end_as_they_say(void **state) {
     }
 }
 
+static void e4m3_rounds_as_one_number_at_a_time(void **state) {
+    (void)state;
+    for (int v = 0; v < n_variants; v++) {
+        rng r = rng_seed(16);
+        for (int round = 0; round < 3000; round++) {
+            float a[16], out[16];
+            any_floats(&r, a, 16);
+            /* half of them within reach, many on the middle between two neighbours */
+            for (int i = 0; i < 8; i++)
+                a[i] = ldexpf((float)rng_below(&r, 64) - 32, (int)rng_below(&r, 18) - 12);
+            variants[v].words->round_e4m3(a, out);
+            for (int i = 0; i < 16; i++)
+                assert_same(&variants[v], "round_e4m3", i, out[i], fp8_round(a[i]));
+        }
+    }
+}
+
 int main(void) {
     find_variants();
     const struct CMUnitTest tests[] = {
@@ -437,6 +454,7 @@ int main(void) {
         cmocka_unit_test(bytes_and_nibbles_load_as_whole_numbers),
         cmocka_unit_test(nibbles_scale_to_weights),
         cmocka_unit_test(neighbours_swap),
+        cmocka_unit_test(e4m3_rounds_as_one_number_at_a_time),
         cmocka_unit_test(a_square_transposes),
         cmocka_unit_test(exponentials_keep_their_error_bounds),
         cmocka_unit_test(exponentials_end_as_they_say),

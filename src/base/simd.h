@@ -18,6 +18,7 @@
  *   v_scale_nibbles(p, scale, offset, &low, &high)
  *                      v_muladd(nibble, scale, offset) of the low and high halves of 16 bytes.
  *   v_gt_bits(a, b)    bit i set where lane i of a > lane i of b (false with NaN).
+ *   v_round_e4m3(a)    the nearest number of FP8 E4M3, saturating: fp8_round of base/fp8.h.
  *   v_if_gt(a, b, x, y)  lanes of x where a > b, of y elsewhere (also with NaN).
  * Loads and stores need no alignment. Public names of a kernel file are SIMD_NAME(score_block). */
 #ifndef MSA_BASE_SIMD_H

@@ -86,6 +86,22 @@ SIMD_INLINE vf v_if_gt(vf a, vf b, vf x, vf y) {
     return (vf){_mm256_blendv_ps(y.lo, x.lo, _mm256_cmp_ps(a.lo, b.lo, _CMP_GT_OQ)),
                 _mm256_blendv_ps(y.hi, x.hi, _mm256_cmp_ps(a.hi, b.hi, _CMP_GT_OQ))};
 }
+SIMD_INLINE __m256 v_round_e4m3_(__m256 a) {
+    const __m256i sign_bit = _mm256_set1_epi32((int)0x80000000u);
+    __m256i u = _mm256_castps_si256(a), magnitude = _mm256_andnot_si256(sign_bit, u);
+    __m256 x = _mm256_castsi256_ps(magnitude), magic = _mm256_set1_ps(0x1p14f);
+    __m256i odd = _mm256_and_si256(_mm256_srli_epi32(u, 20), _mm256_set1_epi32(1));
+    __m256i up = _mm256_add_epi32(magnitude, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7ffff)));
+    __m256 even = _mm256_castsi256_ps(_mm256_andnot_si256(_mm256_set1_epi32(0xfffff), up));
+    __m256 tiny = _mm256_cmp_ps(x, _mm256_set1_ps(0x1p-6f), _CMP_LT_OQ);
+    even = _mm256_blendv_ps(even, _mm256_sub_ps(_mm256_add_ps(x, magic), magic), tiny);
+    even = _mm256_min_ps(even, _mm256_set1_ps(448));
+    even = _mm256_or_ps(even, _mm256_castsi256_ps(_mm256_and_si256(sign_bit, u)));
+    return _mm256_blendv_ps(even, a, _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+}
+SIMD_INLINE vf v_round_e4m3(vf a) {
+    return (vf){v_round_e4m3_(a.lo), v_round_e4m3_(a.hi)};
+}
 SIMD_INLINE float v_sum(vf a) {
     __m256 h = _mm256_add_ps(a.lo, a.hi);
     __m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));

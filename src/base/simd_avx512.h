@@ -72,6 +72,20 @@ SIMD_INLINE uint32_t v_gt_bits(vf a, vf b) {
 SIMD_INLINE vf v_if_gt(vf a, vf b, vf x, vf y) {
     return (vf){_mm512_mask_blend_ps(_mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ), y.v, x.v)};
 }
+SIMD_INLINE vf v_round_e4m3(vf a) {
+    const __m512i sign_bit = _mm512_set1_epi32((int)0x80000000u);
+    __m512i u = _mm512_castps_si512(a.v), magnitude = _mm512_andnot_si512(sign_bit, u);
+    __m512 x = _mm512_castsi512_ps(magnitude), magic = _mm512_set1_ps(0x1p14f);
+    __m512i odd = _mm512_and_si512(_mm512_srli_epi32(u, 20), _mm512_set1_epi32(1));
+    __m512i up = _mm512_add_epi32(magnitude, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7ffff)));
+    __m512 even = _mm512_castsi512_ps(_mm512_andnot_si512(_mm512_set1_epi32(0xfffff), up));
+    __mmask16 tiny = _mm512_cmp_ps_mask(x, _mm512_set1_ps(0x1p-6f), _CMP_LT_OQ);
+    even = _mm512_mask_sub_ps(even, tiny, _mm512_add_ps(x, magic), magic);
+    even = _mm512_min_ps(even, _mm512_set1_ps(448));
+    __m512i r = _mm512_or_si512(_mm512_castps_si512(even), _mm512_and_si512(sign_bit, u));
+    __mmask16 nan = _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q);
+    return (vf){_mm512_mask_blend_ps(nan, _mm512_castsi512_ps(r), a.v)};
+}
 SIMD_INLINE float v_sum(vf a) {
     __m256 h = _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
     __m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));

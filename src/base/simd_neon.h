@@ -96,6 +96,23 @@ SIMD_INLINE vf v_if_gt(vf a, vf b, vf x, vf y) {
     V_EACH y.q[i] = vbslq_f32(vcgtq_f32(a.q[i], b.q[i]), x.q[i], y.q[i]);
     return y;
 }
+SIMD_INLINE float32x4_t v_round_e4m3_(float32x4_t a) {
+    const uint32x4_t sign_bit = vdupq_n_u32(0x80000000u);
+    uint32x4_t u = vreinterpretq_u32_f32(a), magnitude = vbicq_u32(u, sign_bit);
+    float32x4_t x = vreinterpretq_f32_u32(magnitude), magic = vdupq_n_f32(0x1p14f);
+    uint32x4_t odd = vandq_u32(vshrq_n_u32(u, 20), vdupq_n_u32(1));
+    uint32x4_t up = vaddq_u32(magnitude, vaddq_u32(odd, vdupq_n_u32(0x7ffff)));
+    float32x4_t even = vreinterpretq_f32_u32(vbicq_u32(up, vdupq_n_u32(0xfffff)));
+    uint32x4_t tiny = vcltq_f32(x, vdupq_n_f32(0x1p-6f));
+    even =
+        vminq_f32(vbslq_f32(tiny, vsubq_f32(vaddq_f32(x, magic), magic), even), vdupq_n_f32(448));
+    even = vbslq_f32(sign_bit, a, even);
+    return vbslq_f32(vceqq_f32(a, a), even, a);
+}
+SIMD_INLINE vf v_round_e4m3(vf a) {
+    V_EACH a.q[i] = v_round_e4m3_(a.q[i]);
+    return a;
+}
 SIMD_INLINE float v_sum(vf a) {
     float32x4_t q = vaddq_f32(vaddq_f32(a.q[0], a.q[2]), vaddq_f32(a.q[1], a.q[3]));
     float32x2_t h = vadd_f32(vget_low_f32(q), vget_high_f32(q));

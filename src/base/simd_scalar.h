@@ -3,7 +3,7 @@
  * the baseline has; the loops say the rest. */
 #include <math.h>
 
-#include "base/half.h"
+#include "base/fp8.h"
 
 typedef float vf_lanes __attribute__((vector_size(64), aligned(4), may_alias));
 typedef int32_t vf_bits __attribute__((vector_size(64), aligned(4), may_alias));
@@ -89,6 +89,10 @@ SIMD_INLINE uint32_t v_gt_bits(vf a, vf b) {
 SIMD_INLINE vf v_if_gt(vf a, vf b, vf x, vf y) {
     vf_bits greater = a.lane > b.lane;
     return (vf){(vf_lanes)((greater & (vf_bits)x.lane) | (~greater & (vf_bits)y.lane))};
+}
+SIMD_INLINE vf v_round_e4m3(vf a) {
+    V_EACH a.lane[i] = fp8_round(a.lane[i]);
+    return a;
 }
 SIMD_INLINE float v_sum(vf a) {
     for (int half = 8; half > 0; half /= 2)

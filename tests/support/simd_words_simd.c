@@ -24,6 +24,9 @@ static void exponent(const float *a, float *out) {
 static void log2_(const float *a, float *out) {
     v_store(out, v_log2(v_load(a)));
 }
+static void round_e4m3(const float *a, float *out) {
+    v_store(out, v_round_e4m3(v_load(a)));
+}
 static void swap_pairs(const float *a, float *out) {
     v_store(out, v_swap_pairs(v_load(a)));
 }
@@ -128,6 +131,7 @@ const simd_words SIMD_NAME(simd_words) = {
     .exponent = exponent,
     .log2 = log2_,
     .swap_pairs = swap_pairs,
+    .round_e4m3 = round_e4m3,
     .transpose = transpose,
     .add = add,
     .sub = sub,
