@@ -4,20 +4,40 @@
 
 #include <math.h>
 
-enum { MIN_FLOATS = 1 << 14 }; /* worth waking other threads for */
+/* Elements that go together. They are a function's restricted arguments, without which the compiler
+ * looks at run time whether arrays overlap, and finds at times that they might. */
+enum { PIECE = 1 << 13 };
 
-void adamw_run(const adamw_step *step, float *restrict w, const float *restrict g,
-               float *restrict m, float *restrict v, int64_t n, int n_threads) {
-    float keep = (float)(1 - step->lr * step->weight_decay), scale = (float)step->grad_scale;
-    float old_m = (float)step->beta1, new_m = (float)(1 - step->beta1);
-    float old_v = (float)step->beta2, new_v = (float)(1 - step->beta2), eps = (float)step->eps;
-    float rate = (float)(step->lr / (1 - pow(step->beta1, (double)step->step)));
-    float root = (float)(1 / sqrt(1 - pow(step->beta2, (double)step->step)));
-#pragma omp parallel for simd num_threads(n_threads) if (n_threads > 1 && n >= MIN_FLOATS)
+typedef struct factors {
+    float scale, keep, old_m, new_m, old_v, new_v, eps, rate, root;
+} factors;
+
+static factors factors_of(const adamw_step *s) {
+    return (factors){.scale = (float)s->grad_scale,
+                     .keep = (float)(1 - s->lr * s->weight_decay),
+                     .old_m = (float)s->beta1,
+                     .new_m = (float)(1 - s->beta1),
+                     .old_v = (float)s->beta2,
+                     .new_v = (float)(1 - s->beta2),
+                     .eps = (float)s->eps,
+                     .rate = (float)(s->lr / (1 - pow(s->beta1, (double)s->step))),
+                     .root = (float)(1 / sqrt(1 - pow(s->beta2, (double)s->step)))};
+}
+
+static void run_piece(factors f, float *restrict w, const float *restrict g, float *restrict m,
+                      float *restrict v, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
-        float d = scale * g[i];
-        m[i] = old_m * m[i] + new_m * d;
-        v[i] = old_v * v[i] + new_v * d * d;
-        w[i] = keep * w[i] - rate * (m[i] / (sqrtf(v[i]) * root + eps));
+        float d = f.scale * g[i];
+        m[i] = f.old_m * m[i] + f.new_m * d;
+        v[i] = f.old_v * v[i] + f.new_v * d * d;
+        w[i] = f.keep * w[i] - f.rate * (m[i] / (sqrtf(v[i]) * f.root + f.eps));
     }
+}
+
+void adamw_run(const adamw_step *step, float *w, const float *g, float *m, float *v, int64_t n,
+               int n_threads) {
+    factors f = factors_of(step);
+#pragma omp parallel for num_threads(n_threads) if (n_threads > 1 && n > 2 * PIECE)
+    for (int64_t i = 0; i < n; i += PIECE)
+        run_piece(f, w + i, g + i, m + i, v + i, n - i < PIECE ? n - i : PIECE);
 }
