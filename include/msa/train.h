@@ -75,11 +75,11 @@ typedef struct msa_train_info {
     int64_t n_parameters, n_index_parameters;
     int64_t step, n_steps;
     int64_t n_text_tokens, n_valid_tokens;
-    const char *folder;   /* run.out */
-    const char *model;    /* the file (or folder) that the end writes */
-    const char *log;      /* the log */
-    const char *phases;   /* a line for each phase: steps, what is trained, what attends how */
-    double peak_gflops;   /* measured; what fma_share is a share of */
+    const char *folder; /* run.out */
+    const char *model;  /* the file (or folder) that the end writes */
+    const char *log;    /* the log */
+    const char *phases; /* a line for each phase: steps, what is trained, what attends how */
+    double peak_gflops; /* measured; what fma_share is a share of */
     int32_t n_threads;
 } msa_train_info;
 MSA_API const msa_train_info *msa_trainer_get_info(const msa_trainer *trainer); /* lives with it */
@@ -93,8 +93,8 @@ typedef struct msa_train_exam {
 /* *n of them, living until the next run. */
 MSA_API const msa_train_exam *msa_trainer_get_exams(const msa_trainer *trainer, size_t *n);
 
-/* Every key of a configuration: range, default, meaning. Static text, or NULL without memory; freed
- * with msa_train_text_free. */
+/* Every key of a configuration: range, default, meaning. NULL without memory; freed with
+ * msa_train_text_free. */
 MSA_API char *msa_train_help(void);
 MSA_API void msa_train_text_free(char *text);
 

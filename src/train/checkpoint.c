@@ -96,6 +96,10 @@ static int64_t newest_below(const char *folder, int64_t below) {
     return best;
 }
 
+int64_t checkpoint_newest_step(const char *folder) {
+    return newest_below(folder, INT64_MAX);
+}
+
 static void path_of(char *path, size_t size, const char *folder, int64_t step) {
     snprintf(path, size, "%s/" PREFIX "%09" PRId64 SUFFIX, folder, step);
 }

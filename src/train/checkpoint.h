@@ -22,12 +22,12 @@ typedef struct train_average {
 } train_average;
 
 typedef struct train_state {
-    int64_t step;                     /* done so far */
-    int64_t tokens;                   /* learnt from so far */
-    int64_t main_steps, index_steps;  /* of AdamW, for its bias correction */
-    double seconds;                   /* spent so far */
+    int64_t step;                       /* done so far */
+    int64_t tokens;                     /* learnt from so far */
+    int64_t main_steps, index_steps;    /* of AdamW, for its bias correction */
+    double seconds;                     /* spent so far */
     train_average grad, index_grad, kl; /* what a spike is measured against */
-    uint64_t data;                    /* fingerprint of the texts */
+    uint64_t data;                      /* fingerprint of the texts */
 } train_state;
 
 typedef struct checkpoint {
@@ -50,6 +50,8 @@ msa_status checkpoint_write(const char *folder, const checkpoint *c, int64_t kee
 msa_status checkpoint_check(checkpoint *c, const uint8_t *data, size_t n_bytes, const char *name,
                             msa_error *err);
 
+/* The step of the newest file of such a name, whole or not; -1: none. */
+int64_t checkpoint_newest_step(const char *folder);
 /* Removes all but the newest `keep`, and what killed writers left. */
 void checkpoint_tidy(const char *folder, int64_t keep);
 

@@ -111,7 +111,12 @@ typedef struct train_config {
     } run;
 } train_config;
 
-typedef enum config_format { FORMAT_GGUF, FORMAT_SAFETENSORS, FORMAT_BOTH } config_format;
+typedef enum config_format {
+    FORMAT_GGUF,
+    FORMAT_SAFETENSORS,
+    FORMAT_BOTH,
+    FORMAT_INDEX
+} config_format;
 
 /* All defaults. Every successful or failed init is followed by a free. */
 msa_status config_init(train_config *c, msa_error *err);

@@ -184,8 +184,9 @@ const config_key CONFIG_KEYS[] = {
     INT_FREE("run.threads", run.threads, 0, 4096, "0", "threads; 0: all"),
     {"run.recompute", KEY_BOOL, AT(run.recompute), 0, 1, NULL, "false",
      "keep only the input of each layer and run it again in the backward pass: less memory", true},
-    {"run.format", KEY_CHOICE, AT(run.format), 0, 0, "gguf|safetensors|both", "gguf",
-     "of the model that is written at the end", true},
+    {"run.format", KEY_CHOICE, AT(run.format), 0, 0, "gguf|safetensors|both|index", "gguf",
+     "of the model that is written at the end; index: the index branch alone, beside its base",
+     true},
 };
 const size_t N_CONFIG_KEYS = sizeof CONFIG_KEYS / sizeof *CONFIG_KEYS;
 

@@ -37,13 +37,14 @@ static msa_status settle_index(train_config *c, msa_error *err) {
         return error_set(err, MSA_E_ARG,
                          "model.index.on is false; this recipe trains an index branch: set it "
                          "true, or recipe.kind to full");
-    if (c->model.dense_layers >= c->model.layers)
+    if (c->model.from[0] == 0 && c->model.dense_layers >= c->model.layers)
         return error_set(err, MSA_E_ARG,
                          "model.dense_layers is %lld of %lld layers; expected less: no layer is "
                          "left for the index branch",
                          (long long)c->model.dense_layers, (long long)c->model.layers);
-    if (c->model.index.dim == 0) c->model.index.dim = c->model.head_dim;
-    if (c->model.index.dim % 8 != 0 || c->model.index.dim < c->model.rot)
+    bool from = c->model.from[0] != 0; /* the file says how wide heads are */
+    if (c->model.index.dim == 0 && !from) c->model.index.dim = c->model.head_dim;
+    if (c->model.index.dim % 8 != 0 || (!from && c->model.index.dim < c->model.rot))
         return error_set(err, MSA_E_ARG,
                          "model.index.dim is %lld; expected a multiple of 8 of at least "
                          "model.rot, %lld: the index is rotated as Q and K are",
@@ -68,6 +69,7 @@ static msa_status settle_index(train_config *c, msa_error *err) {
 }
 
 static msa_status settle_model(train_config *c, msa_error *err) {
+    if (c->model.from[0]) return settle_index(c, err);
     msa_status status = settle_heads(c, err);
     if (status == MSA_OK && c->model.dense_layers > c->model.layers)
         return error_set(err, MSA_E_ARG, "model.dense_layers is %lld; there are %lld layers",

@@ -90,9 +90,3 @@ void log_write(train_log *l, json_t *record) {
 json_t *log_number(double x) {
     return isfinite(x) ? json_real(x) : json_null();
 }
-
-json_t *log_numbers(const double *x, int64_t n) {
-    json_t *list = json_array();
-    for (int64_t i = 0; i < n; i++) json_array_append_new(list, log_number(x[i]));
-    return list;
-}

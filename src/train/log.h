@@ -22,6 +22,5 @@ void log_write(train_log *l, json_t *record);
 
 /* A number; null where it is none. */
 json_t *log_number(double x);
-json_t *log_numbers(const double *x, int64_t n);
 
 #endif

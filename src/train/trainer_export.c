@@ -1,0 +1,150 @@
+/* trainer_export.c: weights from and into model files. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/mem.h"
+#include "model/config_json.h"
+#include "model/export.h"
+#include "model/tensor_source.h"
+#include "model/weights.h"
+#include "nn/quant.h"
+#include "train/trainer.h"
+
+/* ---- into files ----------------------------------------------------------------------------- */
+
+static msa_status give_rows(void *user, const tensor_spec *spec, int64_t row, int64_t n, float *out,
+                            msa_error *err) {
+    const msa_trainer *t = user;
+    const params *p = t->params;
+    if (spec->role == TENSOR_ROUTER_BIAS) {
+        const float *bias = p->router_bias + (int64_t)spec->layer * t->arch.moe.n_experts;
+        memcpy(out, bias, (size_t)spec->n_in * sizeof *out);
+        return MSA_OK;
+    }
+    const param *one = params_of(p, spec->role, spec->layer, spec->expert);
+    if (!one) return error_set(err, MSA_E_FORMAT, "the model has no tensor %s", spec->name);
+    memcpy(out, p->w + one->at + row * one->n_in, (size_t)(n * one->n_in) * sizeof *out);
+    return MSA_OK;
+}
+
+static msa_status export_safetensors(const msa_trainer *t, const export_source *source,
+                                     msa_error *err) {
+    char folder[4096];
+    snprintf(folder, sizeof folder, "%.4000s/model", t->config.run.out);
+    return export_folder(source, folder, QUANT_F32, 0, err);
+}
+
+msa_status trainer_export(msa_trainer *t, msa_error *err) {
+    export_source source = {.arch = &t->arch,
+                            .rows = give_rows,
+                            .user = t,
+                            .tokenizer = t->tokenizer,
+                            .name = "msa train"};
+    msa_status status = MSA_OK;
+    switch ((config_format)t->config.run.format) {
+    case FORMAT_INDEX: return export_index(&source, t->model_path, err);
+    case FORMAT_SAFETENSORS: return export_safetensors(t, &source, err);
+    case FORMAT_BOTH: status = export_safetensors(t, &source, err); break;
+    case FORMAT_GGUF: break;
+    }
+    return status == MSA_OK ? export_gguf(&source, t->model_path, QUANT_F32, err) : status;
+}
+
+/* ---- from files ----------------------------------------------------------------------------- */
+
+/* A model file that is open: GGUF, or a folder of safetensors. */
+typedef struct opened {
+    gguf_file *gguf;
+    safetensors *files;
+    arch arch;
+} opened;
+
+static void close_model(opened *o) {
+    gguf_close(o->gguf);
+    safetensors_close(o->files);
+}
+
+static msa_status open_folder(opened *o, const char *folder, msa_error *err) {
+    char path[4096];
+    struct stat info;
+    snprintf(path, sizeof path, "%.4000s/config.json", folder);
+    msa_status status = config_json_read(&o->arch, path, err);
+    if (status != MSA_OK) return status;
+    snprintf(path, sizeof path, "%.4000s/model.safetensors.index.json", folder);
+    if (stat(path, &info) != 0) snprintf(path, sizeof path, "%.4000s/model.safetensors", folder);
+    return safetensors_open(&o->files, path, err);
+}
+
+static msa_status open_model(opened *o, const char *path, msa_error *err) {
+    struct stat info;
+    weights *w;
+    *o = (opened){0};
+    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) return open_folder(o, path, err);
+    msa_status status = gguf_open(&o->gguf, path, err);
+    if (status == MSA_OK) status = weights_load(&w, o->gguf, err);
+    if (status != MSA_OK) return status;
+    o->arch = w->arch;
+    weights_free(w);
+    return MSA_OK;
+}
+
+static arch_index index_of(const train_config *c, const arch *a) {
+    return (arch_index){.present = true,
+                        .dim = c->model.index.dim ? (int32_t)c->model.index.dim : a->head_dim,
+                        .block = (int32_t)c->model.index.block,
+                        .topk = (int32_t)c->model.index.topk,
+                        .local = (int32_t)c->model.index.local,
+                        .init = (int32_t)c->model.index.init};
+}
+
+msa_status trainer_arch_from(const train_config *c, arch *a, msa_error *err) {
+    opened o;
+    msa_status status = open_model(&o, c->model.from, err);
+    if (status == MSA_OK) {
+        *a = o.arch;
+        if (!c->model.index.on) a->index = (arch_index){0};
+        if (c->model.index.on && !a->index.present) {
+            a->index = index_of(c, a);
+            a->n_dense_layers = (int32_t)c->model.dense_layers;
+        }
+        a->index.value = c->recipe.index_value;
+        if (a->index.present && a->n_dense_layers >= a->n_layers)
+            status = error_set(err, MSA_E_ARG,
+                               "model.dense_layers is %d; the model has %d layers, expected less",
+                               a->n_dense_layers, a->n_layers);
+    }
+    close_model(&o);
+    return status == MSA_OK ? MSA_OK : error_prefix(err, status, "model.from: ");
+}
+
+/* Tensors the file lacks and the model has: those of an index branch it gets. */
+static bool is_new(const opened *o, const param *one) {
+    if (one->role == TENSOR_INDEX_V || one->role == TENSOR_INDEX_O) return true;
+    return one->index && !o->arch.index.present;
+}
+
+static msa_status read_param(msa_trainer *t, tensor_source *source, const param *one,
+                             msa_error *err) {
+    tensor_spec spec = tensor_spec_of(&t->arch, one->role, one->layer, one->expert);
+    return tensor_source_rows(source, &spec, 0, one->n_out, t->params->w + one->at, err);
+}
+
+static msa_status read_bias(msa_trainer *t, tensor_source *source, int32_t layer, msa_error *err) {
+    tensor_spec spec = tensor_spec_of(&t->arch, TENSOR_ROUTER_BIAS, layer, -1);
+    float *to = t->params->router_bias + (int64_t)layer * t->arch.moe.n_experts;
+    return tensor_source_rows(source, &spec, 0, 1, to, err);
+}
+
+msa_status trainer_weights_from(msa_trainer *t, msa_error *err) {
+    opened o;
+    msa_status status = open_model(&o, t->config.model.from, err);
+    tensor_source source = {.arch = &o.arch, .gguf = o.gguf, .files = o.files};
+    for (int32_t i = 0; i < t->params->n && status == MSA_OK; i++)
+        if (!is_new(&o, &t->params->list[i]))
+            status = read_param(t, &source, &t->params->list[i], err);
+    for (int32_t l = 0; l < t->arch.n_layers && status == MSA_OK; l++)
+        if (tensor_layer_has_experts(&t->arch, l)) status = read_bias(t, &source, l, err);
+    close_model(&o);
+    return status == MSA_OK ? MSA_OK : error_prefix(err, status, "model.from: ");
+}

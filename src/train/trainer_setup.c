@@ -1,0 +1,194 @@
+/* trainer_setup.c: what is made before the first step: texts, tokenizer, weights, network. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/bytes.h"
+#include "base/mem.h"
+#include "model/tokenizer_gguf.h"
+#include "train/trainer.h"
+
+/* ---- folders -------------------------------------------------------------------------------- */
+
+/* Makes the folder and those above it. */
+static msa_status make_folder(const char *key, const char *path, msa_error *err) {
+    char part[4096];
+    struct stat info;
+    size_t n = strlen(path);
+    if (n >= sizeof part - 64)
+        return error_set(err, MSA_E_ARG, "%s: a path of %zu bytes is too long", key, n);
+    for (size_t i = 1; i <= n; i++) {
+        if (path[i] != '/' && path[i] != 0) continue;
+        memcpy(part, path, i);
+        part[i] = 0;
+        if (mkdir(part, 0777) != 0 && errno != EEXIST)
+            return error_set(err, MSA_E_IO, "%s: can't make the directory '%.200s': %s", key, part,
+                             strerror(errno));
+    }
+    if (stat(path, &info) != 0 || !S_ISDIR(info.st_mode))
+        return error_set(err, MSA_E_IO, "%s: '%.200s' is no directory", key, path);
+    return MSA_OK;
+}
+
+/* ---- texts ---------------------------------------------------------------------------------- */
+
+static msa_status open_tokenizer(msa_trainer *t, msa_error *err) {
+    const char *name = t->config.data.tokenizer;
+    gguf_file *file;
+    chat_template chat;
+    if (strcmp(name, "bytes") == 0) return tokenizer_create_bytes(&t->tokenizer, NULL, 0, err);
+    msa_status status = gguf_open(&file, name, err);
+    if (status != MSA_OK) return error_prefix(err, status, "data.tokenizer: ");
+    status = tokenizer_from_gguf(&t->tokenizer, &chat, file, err);
+    if (status == MSA_OK) chat_template_free(&chat);
+    gguf_close(file);
+    return status == MSA_OK ? MSA_OK : error_prefix(err, status, "data.tokenizer: ");
+}
+
+static int tell_progress(void *user, int64_t n_done, int64_t n_total) {
+    msa_trainer *t = user;
+    trainer_tell(
+        t, (msa_train_event){.kind = MSA_TRAIN_PREPARE, .n_done = n_done, .n_total = n_total});
+    return t->stopping;
+}
+
+static msa_status open_text(msa_trainer *t, const config_texts *paths, tokens *out,
+                            msa_error *err) {
+    const train_config *c = &t->config;
+    if (paths->n == 0) return MSA_OK;
+    tokens_source source = {.paths = paths,
+                            .separator = c->data.separator,
+                            .tokenizer = t->tokenizer,
+                            .tokenizer_name = c->data.tokenizer,
+                            .folder = c->data.cache[0] ? c->data.cache : c->run.out,
+                            .progress = tell_progress,
+                            .user = t};
+    msa_status status = tokens_open(out, &source, err);
+    if (status == MSA_OK && out->n_skipped)
+        trainer_note(t, "%lld files hold bytes 0, are no text and were left out",
+                     (long long)out->n_skipped);
+    if (status == MSA_OK && out->n_replaced)
+        trainer_note(t, "%lld bytes of the text have no token and became U+FFFD",
+                     (long long)out->n_replaced);
+    return status;
+}
+
+msa_status trainer_open_data(msa_trainer *t, msa_error *err) {
+    const train_config *c = &t->config;
+    t->max_tokens = c->data.rows * c->data.context;
+    msa_status status = make_folder("run.out", c->run.out, err);
+    if (status == MSA_OK && c->data.cache[0])
+        status = make_folder("data.cache", c->data.cache, err);
+    if (status == MSA_OK) status = open_tokenizer(t, err);
+    if (status == MSA_OK) status = open_text(t, &c->data.text, &t->text, err);
+    if (status == MSA_OK) status = open_text(t, &c->data.valid, &t->valid_text, err);
+    if (status == MSA_OK && t->text.n)
+        status = corpus_create(&t->corpus, &t->text, t->valid_text.n ? &t->valid_text : NULL,
+                               c->data.valid_share, c->data.context, t->max_tokens,
+                               (uint64_t)c->run.seed, err);
+    if (status == MSA_OK) status = batch_create(&t->batch, t->max_tokens, err);
+    if (status == MSA_OK) status = mixture_create(&t->mixture, c, t->tokenizer, t->corpus, err);
+    t->state.data = t->text.fingerprint ^ (t->valid_text.fingerprint << 1);
+    return status;
+}
+
+/* ---- weights -------------------------------------------------------------------------------- */
+
+static msa_status make_weights(msa_trainer *t, msa_error *err) {
+    const train_config *c = &t->config;
+    params_init init = {.seed = (uint64_t)c->run.seed,
+                        .std = (float)c->model.init_std,
+                        .qk_gain = (float)c->model.qk_gain,
+                        .index_gain = (float)c->model.index_qk_gain};
+    bool from = c->model.from[0] != 0;
+    msa_status status = from ? trainer_arch_from(c, &t->arch, err) : MSA_OK;
+    int32_t n_vocab = tokenizer_size(t->tokenizer);
+    if (status == MSA_OK && !from) status = config_arch(c, n_vocab, &t->arch, err);
+    if (status == MSA_OK && from && (n_vocab > t->arch.n_vocab || n_vocab < t->arch.n_vocab / 2))
+        return error_set(err, MSA_E_ARG,
+                         "data.tokenizer has %d tokens, the model of model.from %d; expected the "
+                         "model file itself, or another of the same vocabulary",
+                         n_vocab, t->arch.n_vocab);
+    if (status == MSA_OK) status = params_create(&t->params, &t->arch, err);
+    if (status != MSA_OK) return status;
+    params_fill(t->params, &init);
+    return from ? trainer_weights_from(t, err) : MSA_OK;
+}
+
+static msa_status make_room(msa_trainer *t, msa_error *err) {
+    size_t groups = (size_t)t->arch.n_layers * (size_t)t->arch.n_kv_heads;
+    t->kl_layer = mem_calloc(groups, sizeof *t->kl_layer);
+    t->window.kl_layer = mem_calloc(groups, sizeof *t->kl_layer);
+    t->grad_layer = mem_calloc(2 * ((size_t)t->arch.n_layers + 1), sizeof *t->grad_layer);
+    t->predicted = mem_alloc((size_t)t->max_tokens, sizeof *t->predicted);
+    if (t->kl_layer && t->window.kl_layer && t->grad_layer && t->predicted) return MSA_OK;
+    return error_set(err, MSA_E_NOMEM, "no memory for what a step reports");
+}
+
+msa_status trainer_open_model(msa_trainer *t, msa_error *err) {
+    enum { DIAGNOSED_ROWS = 32 };
+    const train_config *c = &t->config;
+    int n_threads = t->info.n_threads;
+    msa_status status = make_weights(t, err);
+    if (status == MSA_OK)
+        status = net_create(&t->net, t->params, t->max_tokens, c->run.recompute, n_threads, err);
+    if (status == MSA_OK) status = optimiser_create(&t->optimiser, t->params, c, n_threads, err);
+    if (status == MSA_OK && t->arch.index.present)
+        status = diagnose_create(&t->diagnose, t->net, DIAGNOSED_ROWS, err);
+    return status == MSA_OK ? make_room(t, err) : status;
+}
+
+/* ---- in words ------------------------------------------------------------------------------- */
+
+static void describe_phase(const recipe_phase *p, bytes *out) {
+    static const char *const KL[] = {"", "visible tokens", "selected tokens", "far tokens"};
+    static const char *const CHOICE[] = {"blocks by index", "fixed sink and window",
+                                         "random blocks"};
+    const net_mode *m = &p->mode;
+    char line[256];
+    int n = snprintf(line, sizeof line, "steps %lld to %lld: %s, attention %s%s, loss ",
+                     (long long)p->from, (long long)p->to - 1, p->name,
+                     m->sparse ? "sparse: " : "dense", m->sparse ? CHOICE[m->selection] : "");
+    if (m->lm) n += snprintf(line + n, sizeof line - (size_t)n, "LM");
+    if (m->kl != NET_KL_OFF)
+        n += snprintf(line + n, sizeof line - (size_t)n, "%s%g KL over %s", m->lm ? " + " : "",
+                      (double)m->lambda, KL[m->kl]);
+    snprintf(line + n, sizeof line - (size_t)n, "%s%s%s%s\n",
+             m->detach ? "" : ", without stop-gradient", m->index_value ? ", index values" : "",
+             m->lm_index ? ", index scores in the logits" : "", m->fp8_p ? ", P in FP8" : "");
+    bytes_append_text(out, line);
+}
+
+static char *join_path(const char *folder, const char *name) {
+    size_t n = strlen(folder) + strlen(name) + 2;
+    char *path = mem_alloc(n, 1);
+    if (path) snprintf(path, n, "%s/%s", folder, name);
+    return path;
+}
+
+msa_status trainer_describe(msa_trainer *t, msa_error *err) {
+    bytes phases = {0};
+    msa_train_info *info = &t->info;
+    for (int32_t i = 0; i < t->recipe.n; i++) describe_phase(&t->recipe.phases[i], &phases);
+    bytes_terminate(&phases);
+    t->phases = phases.data;
+    bool folder = t->config.run.format == FORMAT_SAFETENSORS;
+    t->model_path = join_path(t->config.run.out, folder ? "model" : "model.gguf");
+    t->log_path = join_path(t->config.run.out, "log.jsonl");
+    if (phases.failed || !t->model_path || !t->log_path)
+        return error_set(err, MSA_E_NOMEM, "no memory to describe the run");
+    for (int32_t i = 0; i < t->params->n; i++) {
+        int64_t n = t->params->list[i].n_out * t->params->list[i].n_in;
+        info->n_parameters += n;
+        if (t->params->list[i].index) info->n_index_parameters += n;
+    }
+    info->n_steps = t->config.run.steps;
+    info->n_text_tokens = t->corpus ? corpus_tokens(t->corpus, false) : 0;
+    info->n_valid_tokens = t->corpus ? corpus_tokens(t->corpus, true) : 0;
+    info->folder = t->config.run.out;
+    info->model = t->model_path;
+    info->log = t->log_path;
+    info->phases = t->phases;
+    return MSA_OK;
+}
