@@ -1,5 +1,5 @@
-/* train.h: training a model, from a configuration to a file that the rest of this library, and other
- * programs, run.
+/* train.h: training a model, from a configuration to a file that the rest of this library, and
+ * other programs, run.
  *
  *     msa_trainer *t;
  *     msa_train_params params = {.config = text, .n_bytes = n, .name = "miniature.json"};

@@ -17,6 +17,8 @@ msa_status command_eval_ppl(int argc, char **argv, msa_error *err);
 msa_status command_map(int argc, char **argv, msa_error *err);
 msa_status command_bench_attn(int argc, char **argv, msa_error *err);
 msa_status command_bench_model(int argc, char **argv, msa_error *err);
+msa_status command_train(int argc, char **argv, msa_error *err);
+msa_status command_plot(int argc, char **argv, msa_error *err);
 msa_status command_tokenize(int argc, char **argv, msa_error *err);
 msa_status command_info(int argc, char **argv, msa_error *err);
 

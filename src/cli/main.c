@@ -13,6 +13,8 @@ static const command COMMANDS[] = {
     {"run", "answers from a long text, or chats", command_run},
     {"eval ppl", "perplexity by position, dense and MSA side by side", command_eval_ppl},
     {"map", "a picture of which blocks each query read", command_map},
+    {"train", "a model from a configuration: from scratch, or an index for one", command_train},
+    {"plot", "curves of training logs", command_plot},
     {"bench attn", "speed of the operators, MSA against dense", command_bench_attn},
     {"bench model", "tokens/s of a model, dense and MSA interleaved", command_bench_model},
     {"tokenize", "the tokens of a text", command_tokenize},

@@ -133,6 +133,14 @@ static msa_status read_choice(const option *o, const char *value, int *out, msa_
     return bad_value(o, value, expected, err);
 }
 
+static msa_status add_text(const option *o, const char *value, option_texts *texts,
+                           msa_error *err) {
+    if (texts->n == OPTION_TEXTS_MAX)
+        return fail(err, MSA_E_ARG, "%s: expected it at most %d times", o->name, OPTION_TEXTS_MAX);
+    texts->values[texts->n++] = value;
+    return MSA_OK;
+}
+
 static msa_status store_value(const option *o, void *values, const char *value, msa_error *err) {
     void *field = (char *)values + o->offset;
     const char *at = value;
@@ -142,6 +150,7 @@ static msa_status store_value(const option *o, void *values, const char *value, 
     case OPTION_TEXT: *(const char **)field = value; return MSA_OK;
     case OPTION_CHOICE: return read_choice(o, value, field, err);
     case OPTION_INTS: return read_ints(o, value, field, err);
+    case OPTION_TEXTS: return add_text(o, value, field, err);
     case OPTION_INT: {
         int64_t number;
         if (!read_int(&at, &number) || *at || !in_range(o, (double)number))
@@ -242,6 +251,12 @@ static msa_status read_option(const option_group *groups, size_t n_groups, int a
         value = argv[(*at)++];
     }
     return store_value(o, values, value, err);
+}
+
+int options_leading_names(int argc, char **argv) {
+    int n = 0;
+    while (1 + n < argc && (argv[1 + n][0] != '-' || argv[1 + n][1] == 0)) n++;
+    return n;
 }
 
 enum { GROUPS_MAX = 8 };

@@ -6,7 +6,7 @@
  * --threads besides its own; they are acted on here.
  *
  * Spelling: "--name value", "--name=value", "-x value". Whole numbers take the endings K and M for
- * 1,024 and 1,048,576. A flag given twice counts as given last. */
+ * 1,024 and 1,048,576. A flag given twice counts as given last, but for OPTION_TEXTS. */
 #ifndef MSA_CLI_OPTIONS_H
 #define MSA_CLI_OPTIONS_H
 
@@ -22,7 +22,8 @@ typedef enum option_kind {
     OPTION_REAL,   /* double, finite, in [min, max] */
     OPTION_TEXT,   /* const char *, pointing into argv */
     OPTION_CHOICE, /* int: index into `choices` */
-    OPTION_INTS    /* option_ints, each in [min, max]: "0,1,4-6", "none" for no number */
+    OPTION_INTS,   /* option_ints, each in [min, max]: "0,1,4-6", "none" for no number */
+    OPTION_TEXTS   /* option_texts, pointing into argv: every one that is given, in order */
 } option_kind;
 
 enum { OPTION_INTS_MAX = 256 };
@@ -31,6 +32,13 @@ typedef struct option_ints {
     int64_t values[OPTION_INTS_MAX];
     int n; /* -1 is a good default for "not given" */
 } option_ints;
+
+enum { OPTION_TEXTS_MAX = 128 };
+
+typedef struct option_texts {
+    const char *values[OPTION_TEXTS_MAX];
+    size_t n;
+} option_texts;
 
 /* A good default for an OPTION_INT that was not given. */
 #define OPTION_UNSET INT64_MIN
@@ -64,6 +72,10 @@ typedef struct help_page {
  * flag, the value, what is allowed and what to do. */
 msa_status options_parse(const help_page *page, const option_group *groups, size_t n_groups,
                          int argc, char **argv, bool *done, msa_error *err);
+
+/* How many of argv[1 ..] stand in front of the first flag: names of files, which the caller
+ * takes. A lone "-" counts. */
+int options_leading_names(int argc, char **argv);
 
 /* The --cpu and --threads in front of a command: reads argv[1..] up to the command, or to a
  * --help or --version before it; *n_used is how many arguments they took. */

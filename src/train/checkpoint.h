@@ -8,7 +8,8 @@
  *   checksum  of all before it
  *
  * Little-endian. It is written under another name, flushed and renamed, so a file called
- * checkpoint-STEP.msac was once whole; it is checked anyway when it is read. The newest `keep` stay. */
+ * checkpoint-STEP.msac was once whole; it is checked anyway when it is read. The newest `keep`
+ * stay. */
 #ifndef MSA_TRAIN_CHECKPOINT_H
 #define MSA_TRAIN_CHECKPOINT_H
 
