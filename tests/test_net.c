@@ -50,9 +50,11 @@ static void step(fixture *f, const net_mode *mode) {
     assert_ok(net_step(f->n, &f->batch, mode, 1, &f->losses, &err), &err);
 }
 
+typedef enum model { M3, M3_VALUE, LLAMA, QWEN2, QWEN3 } model;
+
 typedef struct named_case {
     const char *name;
-    bool llama, value;
+    model model;
     net_mode mode;
 } named_case;
 
@@ -60,35 +62,38 @@ typedef struct named_case {
 #define SPARSE   .sparse = true
 #define KL(kind) .kl = NET_KL_##kind
 static const named_case CASES[] = {
-    {"m3_dense", false, false, {BASE}},
-    {"m3_warm", false, false, {BASE, KL(VISIBLE)}},
-    {"m3_sparse", false, false, {BASE, SPARSE, KL(SELECTED)}},
-    {"m3_sparse_visible", false, false, {BASE, SPARSE, KL(VISIBLE)}},
-    {"m3_far", false, false, {.lm = true, .lambda = 2, .detach = true, .seed = 5, SPARSE, KL(FAR)}},
-    {"m3_warm_far_rows", false, false, {BASE, KL(FAR), .kl_rows = 20}},
-    {"m3_rows", false, false, {BASE, SPARSE, KL(SELECTED), .kl_rows = 15}},
-    {"m3_no_detach", false, false, {.lm = true, .lambda = 0.5f, .seed = 5, SPARSE, KL(SELECTED)}},
-    {"m3_no_detach_kl", false, false, {.lambda = 0.5f, .seed = 5, KL(VISIBLE)}},
-    {"m3_index_only", false, false, {.lambda = 0.5f, .detach = true, .seed = 5, KL(FAR)}},
-    {"m3_window", false, false, {BASE, SPARSE, .selection = NET_SELECT_SINK_WINDOW}},
-    {"m3_random", false, false, {BASE, SPARSE, .selection = NET_SELECT_RANDOM, KL(SELECTED)}},
-    {"m3_value_warm", false, true, {BASE, KL(VISIBLE), .index_value = true}},
+    {"m3_dense", M3, {BASE}},
+    {"m3_warm", M3, {BASE, KL(VISIBLE)}},
+    {"m3_sparse", M3, {BASE, SPARSE, KL(SELECTED)}},
+    {"m3_sparse_visible", M3, {BASE, SPARSE, KL(VISIBLE)}},
+    {"m3_far", M3, {.lm = true, .lambda = 2, .detach = true, .seed = 5, SPARSE, KL(FAR)}},
+    {"m3_warm_far_rows", M3, {BASE, KL(FAR), .kl_rows = 20}},
+    {"m3_rows", M3, {BASE, SPARSE, KL(SELECTED), .kl_rows = 15}},
+    {"m3_no_detach", M3, {.lm = true, .lambda = 0.5f, .seed = 5, SPARSE, KL(SELECTED)}},
+    {"m3_no_detach_kl", M3, {.lambda = 0.5f, .seed = 5, KL(VISIBLE)}},
+    {"m3_index_only", M3, {.lambda = 0.5f, .detach = true, .seed = 5, KL(FAR)}},
+    {"m3_window", M3, {BASE, SPARSE, .selection = NET_SELECT_SINK_WINDOW}},
+    {"m3_random", M3, {BASE, SPARSE, .selection = NET_SELECT_RANDOM, KL(SELECTED)}},
+    {"m3_value_warm", M3_VALUE, {BASE, KL(VISIBLE), .index_value = true}},
     {"m3_value",
-     false,
-     true,
+     M3_VALUE,
      {.lm = true, .lambda = 0.5f, .seed = 5, SPARSE, KL(SELECTED), .index_value = true}},
-    {"m3_lm_index_dense", false, false, {BASE, .lm_index = true}},
-    {"m3_lm_index", false, false, {BASE, SPARSE, .lm_index = true}},
-    {"llama_dense", true, false, {BASE}},
-    {"llama_warm", true, false, {BASE, KL(VISIBLE)}},
-    {"llama_sparse", true, false, {BASE, SPARSE, KL(SELECTED)}},
-    {"llama_far", true, false, {BASE, SPARSE, KL(FAR), .kl_rows = 25}},
+    {"m3_lm_index_dense", M3, {BASE, .lm_index = true}},
+    {"m3_lm_index", M3, {BASE, SPARSE, .lm_index = true}},
+    {"llama_dense", LLAMA, {BASE}},
+    {"llama_warm", LLAMA, {BASE, KL(VISIBLE)}},
+    {"llama_sparse", LLAMA, {BASE, SPARSE, KL(SELECTED)}},
+    {"llama_far", LLAMA, {BASE, SPARSE, KL(FAR), .kl_rows = 25}},
+    {"qwen2_sparse", QWEN2, {BASE, SPARSE, KL(SELECTED)}},
+    {"qwen3_sparse", QWEN3, {BASE, SPARSE, KL(SELECTED)}},
 };
 enum { N_CASES = sizeof CASES / sizeof *CASES };
 
 static arch arch_of(const named_case *c) {
-    arch a = c->llama ? train_arch_llama() : train_arch_m3();
-    a.index.value = c->value;
+    arch a = c->model <= M3_VALUE ? train_arch_m3() : train_arch_llama();
+    a.index.value = c->model == M3_VALUE;
+    if (c->model == QWEN2) a.family = ARCH_QWEN2, a.qkv_bias = true;
+    if (c->model == QWEN3) a.family = ARCH_QWEN3, a.qk_norm = true;
     return a;
 }
 

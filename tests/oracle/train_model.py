@@ -66,7 +66,7 @@ def uniform(of, n, size):
 
 
 def tensors(c):
-    """(name, shape, is a norm, belongs to the index) in the order of params.c."""
+    """(name, shape, is a vector, belongs to the index) in the order of params.c."""
     e, d, q, kv = c["n_embd"], c["head_dim"], c["n_q_heads"], c["n_kv_heads"]
     m3, out = c["family"] == "minimax_m3", []
 
@@ -81,6 +81,9 @@ def tensors(c):
         for name, rows in (("q", q * d), ("k", kv * d), ("v", kv * d)):
             add(at + f"self_attn.{name}_proj.weight", rows, e)
         add(at + "self_attn.o_proj.weight", e, q * d)
+        if c["qkv_bias"]:
+            for name, rows in (("q", q * d), ("k", kv * d), ("v", kv * d)):
+                add(at + f"self_attn.{name}_proj.bias", rows, norm=True)
         if c["qk_norm"]:
             add(at + "self_attn.q_norm.weight", d, norm=True)
             add(at + "self_attn.k_norm.weight", d, norm=True)
@@ -123,7 +126,7 @@ def make_weights(c, seed):
         n = math.prod(shape)
         size = 0.3 if norm else math.sqrt(3.0 / (1 if "embed" in name else shape[-1]))
         w = uniform(stream(seed, i), n, size)
-        if norm and c["family"] != "minimax_m3":
+        if norm and "norm" in name and c["family"] != "minimax_m3":
             w = (w + 1).astype(np.float32).astype(np.float64)
         weights[name] = torch.tensor(w.reshape(shape), dtype=F64)
     if c["n_experts"]:
@@ -256,9 +259,12 @@ class Net:
     def attention(self, x, layer, mode):
         c, w, at = self.c, self.w, f"model.layers.{layer}.self_attn."
         T, d, hq, hkv, di = self.T, c["head_dim"], c["n_q_heads"], c["n_kv_heads"], c["index_dim"]
-        q = (x @ w[at + "q_proj.weight"].T).view(T, hq, d)
-        k = (x @ w[at + "k_proj.weight"].T).view(T, hkv, d)
-        v = (x @ w[at + "v_proj.weight"].T).view(T, hkv, d)
+
+        def project(name, heads):
+            y = x @ w[at + name + "_proj.weight"].T
+            return (y + w[at + name + "_proj.bias"] if c["qkv_bias"] else y).view(T, heads, d)
+
+        q, k, v = project("q", hq), project("k", hkv), project("v", hkv)
         if c["qk_norm"]:
             q, k = self.norm(q, w[at + "q_norm.weight"]), self.norm(k, w[at + "k_norm.weight"])
         q, k = self.rope(q), self.rope(k)

@@ -41,6 +41,7 @@ M3 = dict(
     norm_eps=1e-6,
     tied=False,
     qk_norm=True,
+    qkv_bias=False,
     swiglu_alpha=1.702,
     swiglu_limit=2.0,
     n_dense_layers=1,
@@ -69,7 +70,6 @@ LLAMA = dict(
     local=2,
     init=1,
     n_experts=0,
-    n_rot_index=16,
 )
 MODE = {
     "sparse": False,
@@ -83,6 +83,7 @@ MODE = {
     "kl_rows": 0,
     "seed": 5,
 }
+QWEN2, QWEN3 = dict(LLAMA, qkv_bias=True), dict(LLAMA, qk_norm=True)
 VALUE = dict(M3, index_value=True)
 SPARSE = {"sparse": True}
 CASES = {
@@ -106,6 +107,8 @@ CASES = {
     "llama_warm": (LLAMA, {"kl": "visible"}),
     "llama_sparse": (LLAMA, {**SPARSE, "kl": "selected"}),
     "llama_far": (LLAMA, {**SPARSE, "kl": "far", "kl_rows": 25}),
+    "qwen2_sparse": (QWEN2, {**SPARSE, "kl": "selected"}),
+    "qwen3_sparse": (QWEN3, {**SPARSE, "kl": "selected"}),
 }
 
 

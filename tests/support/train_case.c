@@ -63,11 +63,12 @@ params *train_params(const arch *a, uint64_t seed) {
         uint64_t stream = random_stream(seed, (uint64_t)k);
         double size = t->role == TENSOR_EMBED ? sqrt(3.0) : sqrt(3.0 / (double)t->n_in);
         float *w = p->w + t->at;
+        float one = tensor_is_norm(t->role) && a->family != ARCH_MINIMAX_M3 ? 1 : 0;
         for (int64_t i = 0; i < t->n_out * t->n_in; i++) {
             if (t->decay)
                 w[i] = uniform(stream, i, size);
             else
-                w[i] = uniform(stream, i, 0.3) + (a->family == ARCH_MINIMAX_M3 ? 0.0f : 1.0f);
+                w[i] = uniform(stream, i, 0.3) + one;
         }
     }
     if (a->moe.present)
