@@ -46,7 +46,8 @@
     " tags before your response. When thinking is disabled, begin your response directly after "   \
     "the "
 #define M3_CAPABILITY_3                                                                            \
-    " prefix. When thinking is adaptive, decide on your own whether to think for the current turn."
+    " prefix. When thinking is adaptive, decide on your own whether to think for the current "     \
+    "turn."
 #define M3_TOKENS                                                                                  \
     "{% set ns_token = ']<]minimax[>[' %}{% set bod_token = ']~!b[' %}{% set bos_token = ']~b]' "  \
     "%}{% set eos_token = '[e~[' %}{% set toolcall_begin_token = ns_token ~ '<tool_call>' %}"      \
