@@ -545,6 +545,38 @@ static void an_index_starts_from_the_means_of_heads(void **state) {
     params_free(p);
 }
 
+/* docs/training.md, "How much memory a step takes". */
+static double documented_floats(const arch *a, bool recompute) {
+    double e = a->n_embd, q = (double)a->n_q_heads * a->head_dim;
+    double v = (double)a->n_kv_heads * a->head_dim, index = (a->n_kv_heads + 1.0) * a->index.dim;
+    double used = a->moe.n_used, late = a->n_layers - a->n_dense_layers;
+    double attn = 3 * e + 3 * (q + v) + a->n_q_heads;
+    double chosen = 2 * index + (double)a->n_kv_heads * a->index.topk;
+    double mix = a->moe.n_experts + used * (2.0 * a->moe.n_ff + e + 4);
+    double layers = a->n_layers * (e + attn) + late * (chosen + mix + 2.0 * a->moe.n_ff_shared) +
+                    a->n_dense_layers * 2.0 * a->n_ff;
+    if (recompute) layers = a->n_layers * e + attn + chosen + mix + 2.0 * a->n_ff;
+    double widest = fmax(a->n_ff, fmax(used * a->moe.n_ff, a->moe.n_ff_shared));
+    double back = 4 * e + 2 * q + 2 * v + 2 * widest + 4 * a->n_rot + index + 5;
+    return layers + back + used * (2 * e + 1) + a->moe.n_experts;
+}
+
+static void memory_is_what_the_documentation_says(void **state) {
+    (void)state;
+    enum { T = 4096, MB = 1 << 20 };
+    arch a = train_arch_m3();
+    params *p = train_params(&a, 1);
+    for (int recompute = 0; recompute < 2; recompute++) {
+        net *n;
+        msa_error err;
+        assert_ok(net_create(&n, p, T, recompute, 1, &err), &err);
+        double more = (double)net_bytes(n) - 4.0 * T * documented_floats(&a, recompute);
+        if (!(more >= 0 && more < 2 * MB)) fail_msg("%g bytes more than documented", more);
+        net_free(n);
+    }
+    params_free(p);
+}
+
 static void no_memory_is_an_error_and_leaks_nothing(void **state) {
     (void)state;
     arch a = train_arch_m3();
@@ -605,6 +637,7 @@ int main(void) {
         cmocka_unit_test(starting_weights_depend_on_seed_and_name_alone),
         cmocka_unit_test(weights_go_out_by_name_and_come_back),
         cmocka_unit_test(an_index_starts_from_the_means_of_heads),
+        cmocka_unit_test(memory_is_what_the_documentation_says),
         cmocka_unit_test(no_memory_is_an_error_and_leaks_nothing),
         cmocka_unit_test(a_step_short_of_memory_fails_and_the_next_succeeds),
     };
