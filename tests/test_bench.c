@@ -104,6 +104,29 @@ static void the_work_is_counted_by_the_formulas(void **state) {
     json_decref(document);
 }
 
+/* 8 queries at 252..259 for MSA, one at 255 for dense, scaled to all 512; 4 blocks of 16. */
+static void training_is_counted_by_the_formulas_and_scaled(void **state) {
+    static const char *const ROW[] = {"op",           "attn",    "n",       "queries",
+                                      "format",       "time_us", "gflops",  "gbps",
+                                      "index_format", "speedup", "roofline"};
+    (void)state;
+    json_t *document = run_json(SMALL "--suite train --n 512 --json");
+    double listed = 8 * 3 * 16 + (13 + 14 + 15 + 16) + (1 + 2 + 3 + 4), main = 4 * 16;
+    const json_t *train = find_row(document, "train", "msa");
+    assert_members(train, ROW, 11);
+    assert_true(number(train, "queries") == 8);
+    assert_work(train, 64 * 14 * main * listed, 0);
+    assert_work(find_row(document, "forward", "msa"), 64 * 4 * main * listed, 0);
+    assert_work(find_row(document, "backward", "msa"), 64 * 10 * main * listed, 0);
+    assert_work(find_row(document, "index-kl", "msa"), 64 * 2 * (main + 3 * 2 * 24) * listed, 0);
+    assert_work(find_row(document, "index", "msa"), 64 * 2 * 2 * 24 * (8 * 253 + 28), 0);
+    const json_t *dense = find_row(document, "train", "dense");
+    assert_work(dense, 512 * 14 * main * 256, 0);
+    double ratio = number(dense, "time_us") / number(train, "time_us");
+    assert_true(fabs(number(train, "speedup") / ratio - 1) < 1e-6);
+    json_decref(document);
+}
+
 static void speedup_is_dense_time_over_msa_time(void **state) {
     (void)state;
     json_t *document = run_json(SMALL "--n 1K --ops prefill --order kv --json");
@@ -183,6 +206,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_json_has_the_promised_members_and_no_other),
         cmocka_unit_test(the_work_is_counted_by_the_formulas),
+        cmocka_unit_test(training_is_counted_by_the_formulas_and_scaled),
         cmocka_unit_test(speedup_is_dense_time_over_msa_time),
         cmocka_unit_test(the_memory_of_a_prefill_does_not_grow_with_the_context),
         cmocka_unit_test(what_cannot_be_measured_is_refused),

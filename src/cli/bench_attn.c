@@ -7,6 +7,7 @@
 #include "cli/bench_memory.h"
 #include "cli/bench_runner.h"
 #include "cli/bench_select.h"
+#include "cli/bench_train.h"
 #include "cli/commands.h"
 #include "cli/machine.h"
 #include "cli/options.h"
@@ -15,7 +16,7 @@
 enum { OPS_ALL, OPS_PREFILL, OPS_DECODE, OPS_SELECT };
 enum { PAGES_SCATTERED, PAGES_IN_ORDER };
 enum { CLOCK_WALL, CLOCK_CPU };
-enum { SUITE_GRID, SUITE_PREFILL, SUITE_DECODE };
+enum { SUITE_GRID, SUITE_PREFILL, SUITE_DECODE, SUITE_TRAIN };
 
 typedef struct attn_args {
     const char *heads;
@@ -53,17 +54,20 @@ static const option SHAPE_OPTIONS[] = {
 
 static const option WORK_OPTIONS[] = {
     {"--n", 'n', OPTION_INTS, AT(n), "LIST", 1, 1 << 30, NULL,
-     "context lengths (default: 32K,128K,512K,1M)", "give lengths like 32K,1M"},
+     "context lengths (default: 32K,128K,512K,1M; train: 32K,128K)", "give lengths like 32K,1M"},
     {"--chunk", 0, OPTION_INT, AT(chunk), "N", 0, 1 << 20, NULL,
      "queries of a prefill chunk, the last of the context\n"
-     "(default: 64; 0: the whole context, or the suite's whole chunk)",
+     "(default: 64; 0: the whole context, or the suite's whole chunk;\n"
+     "train: default 4096, in the middle of the context)",
      NULL},
     {"--decode-queries", 0, OPTION_INT, AT(decode_queries), "N", 1, 16, NULL,
      "queries of a decode step (default: 1)", NULL},
     {"--ops", 0, OPTION_CHOICE, AT(ops), "OPS", 0, 0, "all|prefill|decode|select",
      "what to measure (default: all)", NULL},
-    {"--suite", 0, OPTION_CHOICE, AT(suite), "SUITE", 0, 0, "grid|prefill|decode",
-     "the lengths of --n (default), or shapes of production traffic", NULL},
+    {"--suite", 0, OPTION_CHOICE, AT(suite), "SUITE", 0, 0, "grid|prefill|decode|train",
+     "the lengths of --n (default), shapes of production traffic, or\n"
+     "forward and backward at the lengths of --n",
+     NULL},
     {"--order", 0, OPTION_CHOICE, AT(order), "ORDER", 0, 0, "auto|query|kv",
      "of the sparse prefill (default: auto)", NULL},
     {"--pages", 0, OPTION_CHOICE, AT(pages), "P", 0, 0, "scattered|in-order",
@@ -103,6 +107,7 @@ static const help_page PAGE = {
         "  speedup   dense time over MSA time\n",
     .examples = "msa bench attn --n 16K\n"
                 "msa bench attn --n 8K,16K --ops decode --index-format f32 --json\n"
+                "msa bench attn --suite train --n 32K\n"
                 "msa bench attn --memory",
 };
 
@@ -279,6 +284,25 @@ static msa_status run_cases(const attn_args *args, const msa_shape *shape, bench
     return status;
 }
 
+/* Of one suite to the next: lengths and queries that nobody gave. */
+static void set_defaults(attn_args *args) {
+    bool train = args->suite == SUITE_TRAIN;
+    if (args->chunk < 0) args->chunk = train ? BENCH_TRAIN_QUERIES : 64;
+    if (args->n.n < 0) args->n = (option_ints){{32768, 131072, 524288, 1048576}, train ? 2 : 4};
+}
+
+static msa_status run_train(const attn_args *args, const msa_shape *shape, const ceilings *top,
+                            busy_meter *busy, json_t *rows, msa_error *err) {
+    bench_train_settings settings = {args->chunk, (int)args->repeats, args->budget, top, busy};
+    msa_status status = MSA_OK;
+    for (int i = 0; i < args->n.n && status == MSA_OK; i++) {
+        int64_t n = args->n.values[i];
+        settings.queries = args->chunk > 0 ? args->chunk : n;
+        status = bench_train_run(shape, n, &settings, args->json, rows, err);
+    }
+    return status;
+}
+
 static void print_notes(const attn_args *args, const msa_shape *shape, const totals *sum) {
     if (sum->cases > 0)
         printf("\n4 neighbouring queries choose %.1f distinct blocks of %d.\n",
@@ -308,6 +332,8 @@ static msa_status measure(const attn_args *args, const msa_shape *shape, msa_err
         for (int i = 0; i < args->n.n && status == MSA_OK; i++)
             status = bench_select_run(shape, args->n.values[i], args->chunk > 0 ? args->chunk : 64,
                                       (int)args->repeats, &top, &busy, rows, err);
+    if (status == MSA_OK && args->suite == SUITE_TRAIN)
+        status = run_train(args, shape, &top, &busy, rows, err);
     busy_report(&busy);
     free(cases);
     if (status == MSA_OK && args->json)
@@ -319,6 +345,7 @@ static msa_status measure(const attn_args *args, const msa_shape *shape, msa_err
                shape->n_q_heads, shape->n_kv_heads, shape->head_dim, shape->n_index_heads,
                shape->index_dim, shape->block, shape->topk);
         status = print_rows(args, rows, err);
+        if (status == MSA_OK && args->suite == SUITE_TRAIN) bench_train_notes(rows);
         if (status == MSA_OK) print_notes(args, shape, &sum);
     }
     json_decref(rows);
@@ -332,8 +359,8 @@ msa_status command_bench_attn(int argc, char **argv, msa_error *err) {
                       .block = 128,
                       .topk = 16,
                       .local = 1,
-                      .n = {{32768, 131072, 524288, 1048576}, 4},
-                      .chunk = 64,
+                      .n = {.n = -1},
+                      .chunk = -1,
                       .decode_queries = 1,
                       .format = MSA_BF16,
                       .index_format = MSA_BF16,
@@ -347,6 +374,7 @@ msa_status command_bench_attn(int argc, char **argv, msa_error *err) {
     bool done;
     msa_status status = options_parse(&PAGE, groups, 2, argc, argv, &done, err);
     if (status != MSA_OK || done) return status;
+    set_defaults(&args);
     if (args.n.n == 0) return fail(err, MSA_E_ARG, "--n: expected at least one context length");
     status = read_shape(&args, &shape, err);
     if (status != MSA_OK) return status;
