@@ -61,6 +61,31 @@ MSA_API msa_status msa_model_load_index(msa_model *model, const char *path, msa_
 MSA_API void msa_model_free(msa_model *model);                            /* NULL is fine */
 MSA_API const msa_model_info *msa_model_get_info(const msa_model *model); /* lives with it */
 
+/* Writing a model for other programs: what was loaded, an index branch beside it included. */
+typedef enum msa_file_kind {
+    MSA_FILE_GGUF = 0,        /* for llama.cpp */
+    MSA_FILE_SAFETENSORS = 1, /* a folder for transformers */
+    MSA_FILE_INDEX = 2        /* the index branch of a Llama family alone, for --index */
+} msa_file_kind;
+typedef enum msa_weight_format {
+    MSA_WEIGHTS_F32 = 0,
+    MSA_WEIGHTS_F16 = 1,
+    MSA_WEIGHTS_BF16 = 2,
+    MSA_WEIGHTS_Q8_0 = 3 /* GGUF alone */
+} msa_weight_format;
+
+typedef struct msa_export_params { /* all zero: one GGUF file, f32 */
+    msa_file_kind kind;
+    msa_weight_format format; /* of the matrices; vectors, routers and the index branch are f32 */
+    int64_t max_bytes;        /* safetensors: a new file before this much data; 0: one file */
+} msa_export_params;
+
+/* The file, or the folder's files, appear whole or not at all. MSA_E_UNSUPPORTED says what the kind
+ * of file has no place for, MSA_E_IO why it can't be written. llama.cpp refuses a Llama with an
+ * index branch inside: leave the base as it is and write the branch as MSA_FILE_INDEX. */
+MSA_API msa_status msa_model_export(const msa_model *model, const char *path,
+                                    const msa_export_params *params, msa_error *err);
+
 /* ---- text and tokens ------------------------------------------------------------------------- */
 
 typedef struct msa_tokens { /* start from {0}; grown as needed; freed with msa_tokens_free */

@@ -20,6 +20,7 @@ msa_status command_bench_model(int argc, char **argv, msa_error *err);
 msa_status command_train(int argc, char **argv, msa_error *err);
 msa_status command_plot(int argc, char **argv, msa_error *err);
 msa_status command_tokenize(int argc, char **argv, msa_error *err);
+msa_status command_export(int argc, char **argv, msa_error *err);
 msa_status command_info(int argc, char **argv, msa_error *err);
 
 #endif

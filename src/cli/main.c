@@ -18,6 +18,7 @@ static const command COMMANDS[] = {
     {"bench attn", "speed of the operators, MSA against dense", command_bench_attn},
     {"bench model", "tokens/s of a model, dense and MSA interleaved", command_bench_model},
     {"tokenize", "the tokens of a text", command_tokenize},
+    {"export", "a model into files that other programs run", command_export},
     {"info", "this machine, which kernels were chosen and why, a model file", command_info},
 };
 enum { N_COMMANDS = sizeof COMMANDS / sizeof *COMMANDS };

@@ -69,12 +69,13 @@ static json_t *added_tokens(writer *w) {
     return list;
 }
 
+/* All tokens, the added ones too: those that are left out here are numbered anew by readers. */
 static json_t *model(writer *w) {
     const vocab *v = w->p.vocab;
     const bpe *b = w->p.bpe;
     json_t *tokens = json_object(), *merges = json_array();
     for (int32_t id = 0; id < v->n; id++) {
-        if (!is_added(v, id)) put(w, tokens, key_of(w, id), json_integer(id));
+        put(w, tokens, key_of(w, id), json_integer(id));
     }
     for (size_t i = 0; i < b->n_merges; i++)
         append(w, merges, json_pack("[o, o]", text_of(w, b->left[i]), text_of(w, b->right[i])));
