@@ -196,7 +196,7 @@ msa_status config_json_parse(arch *a, const json_t *root, msa_error *err) {
 
 msa_status config_json_read(arch *a, const char *path, msa_error *err) {
     json_t *root;
-    msa_status status = json_file_read(&root, path, err);
+    msa_status status = json_file_read(&root, path, 0, err);
     if (status != MSA_OK) return status;
     status = config_json_parse(a, root, err);
     json_decref(root);

@@ -7,10 +7,10 @@
 #include "base/file_out.h"
 #include "base/utf8.h"
 
-msa_status json_file_parse(json_t **out, const void *data, size_t n_bytes, const char *name,
-                           msa_error *err) {
+msa_status json_file_parse(json_t **out, const void *data, size_t n_bytes, size_t flags,
+                           const char *name, msa_error *err) {
     json_error_t why;
-    *out = json_loadb(data ? data : "", n_bytes, JSON_REJECT_DUPLICATES, &why);
+    *out = json_loadb(data ? data : "", n_bytes, JSON_REJECT_DUPLICATES | flags, &why);
     if (json_is_object(*out)) return MSA_OK;
     char quoted[JSON_ERROR_TEXT_LENGTH + 64];
     if (*out) {
@@ -24,12 +24,12 @@ msa_status json_file_parse(json_t **out, const void *data, size_t n_bytes, const
                      utf8_quote(quoted, sizeof quoted, why.text, strlen(why.text)));
 }
 
-msa_status json_file_read(json_t **out, const char *path, msa_error *err) {
+msa_status json_file_read(json_t **out, const char *path, size_t flags, msa_error *err) {
     *out = NULL;
     file_map map;
     msa_status status = file_map_open(&map, path, err);
     if (status != MSA_OK) return status;
-    status = json_file_parse(out, map.data, map.n_bytes, path, err);
+    status = json_file_parse(out, map.data, map.n_bytes, flags, path, err);
     file_map_close(&map);
     return status;
 }

@@ -7,13 +7,14 @@
 #include "base/bytes.h"
 #include "base/error.h"
 
-/* An object, freed with json_decref. Doubled keys, invalid UTF-8, more than 2,048 levels, numbers
+/* An object, freed with json_decref. flags: 0, or JSON_DECODE_INT_AS_REAL where whole numbers may
+ * have any size and matter to nobody. Doubled keys, invalid UTF-8, more than 2,048 levels, numbers
  * that don't fit and anything but an object are MSA_E_FORMAT and name the place; MSA_E_IO as
  * file_map_open. Messages name the file. */
-msa_status json_file_read(json_t **out, const char *path, msa_error *err);
+msa_status json_file_read(json_t **out, const char *path, size_t flags, msa_error *err);
 /* The same from bytes at hand. `name` is for messages. */
-msa_status json_file_parse(json_t **out, const void *data, size_t n_bytes, const char *name,
-                           msa_error *err);
+msa_status json_file_parse(json_t **out, const void *data, size_t n_bytes, size_t flags,
+                           const char *name, msa_error *err);
 
 /* The text of `value` behind what b holds; b->failed where there is no memory, or value is NULL.
  * flags as json_dumps takes them. */

@@ -48,7 +48,7 @@ static msa_status look_at(const char *path, content *out, msa_error *err) {
         *out = SAFETENSORS;
     else if (map.n_bytes && map.data[0] == '{') {
         json_t *root;
-        status = json_file_parse(&root, map.data, map.n_bytes, path, err);
+        status = json_file_parse(&root, map.data, map.n_bytes, 0, path, err);
         if (json_object_get(root, "weight_map"))
             *out = INDEX;
         else if (root)

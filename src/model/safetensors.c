@@ -235,7 +235,7 @@ static msa_status read_header(safetensors *s, const uint8_t *data, size_t n_byte
     if (n_header < 2 || data[8] != '{')
         return error_set(err, MSA_E_FORMAT, "the header does not begin with '{'");
     json_t *header;
-    msa_status status = json_file_parse(&header, data + 8, (size_t)n_header, "the header", err);
+    msa_status status = json_file_parse(&header, data + 8, (size_t)n_header, 0, "the header", err);
     if (status != MSA_OK) return status;
     region r = {data + 8 + n_header, n_bytes - 8 - n_header, err};
     status = read_entries(s, &r, header);
@@ -330,7 +330,7 @@ static msa_status check_index(const safetensors *s, const json_t *weight_map, co
 
 static msa_status read_index(safetensors *s, const file_map *index, msa_error *err) {
     json_t *root;
-    msa_status status = json_file_parse(&root, index->data, index->n_bytes, "the index", err);
+    msa_status status = json_file_parse(&root, index->data, index->n_bytes, 0, "the index", err);
     if (status != MSA_OK) return status;
     const json_t *weight_map = json_object_get(root, "weight_map");
     json_t *seen = json_object();

@@ -312,12 +312,12 @@ static char *path_of(const char *folder, const char *name) {
 
 /* NULL, and MSA_OK, where there is no such file and it may be missing. */
 static msa_status read_json(json_t **out, const char *folder, const char *name, bool required,
-                            msa_error *err) {
+                            size_t flags, msa_error *err) {
     char *path = path_of(folder, name);
     *out = NULL;
     if (!path) return error_set(err, MSA_E_NOMEM, "no memory to open %s", name);
     msa_status status =
-        required || access(path, F_OK) == 0 ? json_file_read(out, path, err) : MSA_OK;
+        required || access(path, F_OK) == 0 ? json_file_read(out, path, flags, err) : MSA_OK;
     mem_free(path);
     return status;
 }
@@ -361,9 +361,11 @@ msa_status tokenizer_from_json(tokenizer **t, bytes *chat, const char *folder, i
     json_t *root = NULL, *settings = NULL, *config = NULL;
     *t = NULL;
     *chat = (bytes){0};
-    msa_status status = read_json(&root, folder, "tokenizer.json", true, err);
-    if (!status) status = read_json(&settings, folder, "tokenizer_config.json", false, err);
-    if (!status) status = read_json(&config, folder, "config.json", false, err);
+    msa_status status = read_json(&root, folder, "tokenizer.json", true, 0, err);
+    if (!status) /* where no number is read, and model_max_length is often 10^30 */
+        status = read_json(&settings, folder, "tokenizer_config.json", false,
+                           JSON_DECODE_INT_AS_REAL, err);
+    if (!status) status = read_json(&config, folder, "config.json", false, 0, err);
     if (!status) status = read_chat(chat, settings, folder, err);
     if (!status) {
         status = tokenizer_parse_json(t, root, settings, config, n_vocab, err);

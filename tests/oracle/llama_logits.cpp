@@ -1,8 +1,9 @@
 // llama_logits.cpp: llama.cpp on a GGUF file: the logits of every token of a prompt, then greedy tokens, as raw numbers.
 //
-//     llama_logits MODEL IDS LOGITS N_GREEDY N_BATCH   IDS: int32 file; LOGITS: f32 file to write; prints the tokens
+//     llama_logits MODEL IDS LOGITS N_GREEDY N_BATCH [plain]
 //
-// Keys and values are f32, flash attention is on (without it llama.cpp runs MiniMax-M3 densely).
+// IDS: int32 file; LOGITS: f32 file to write; prints the tokens. Keys and values are f32, flash attention is on (without it
+// llama.cpp runs MiniMax-M3 densely), except where `plain` stands: it computes in f16 in places.
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -40,7 +41,7 @@ static bool feed(llama_context *ctx, const std::vector<llama_token> &ids, int fr
 }
 
 int main(int argc, char **argv) {
-    if (argc != 6) return 2;
+    if (argc < 6) return 2;
     llama_backend_init();
     llama_model_params model_params = llama_model_default_params();
     llama_model *model = llama_model_load_from_file(argv[1], model_params);
@@ -52,7 +53,7 @@ int main(int argc, char **argv) {
     params.n_batch = params.n_ubatch = n_batch;
     params.n_seq_max = 1;
     params.type_k = params.type_v = GGML_TYPE_F32;
-    params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_ENABLED;
+    params.flash_attn_type = argc > 6 ? LLAMA_FLASH_ATTN_TYPE_DISABLED : LLAMA_FLASH_ATTN_TYPE_ENABLED;
     params.n_threads = params.n_threads_batch = 2;
     llama_context *ctx = llama_init_from_model(model, params);
     if (!ctx) return 1;
