@@ -143,11 +143,6 @@ static void take_delta(void *job, int32_t query) {
     }
 }
 
-/* Asks memory for n floats that will be wanted while something else is computed. */
-static void ask_ahead(const float *row, int n) {
-    for (int c = 0; c < n; c += 16) __builtin_prefetch(row + c, 0, 2);
-}
-
 /* Rows first..first+n of the block's queries, G to the query. */
 static void gather(grad_worker *w, int32_t head, const int32_t *queries, int32_t first, int32_t n,
                    int32_t n_rows) {
@@ -156,8 +151,8 @@ static void gather(grad_worker *w, int32_t head, const int32_t *queries, int32_t
     for (int32_t i = first + n; i < first + 2 * n && i < n_rows; i++) { /* those after these */
         int64_t at = head * j->group + i % j->group;
         int64_t row = j->walk.queries[queries[i / j->group]].t * heads + at;
-        ask_ahead(j->args->q + row * j->dim, j->dim);
-        ask_ahead(j->args->d_out + row * j->dim, j->dim);
+        grad_ask_ahead(j->args->q + row * j->dim, j->dim);
+        grad_ask_ahead(j->args->d_out + row * j->dim, j->dim);
     }
     for (int32_t i = 0; i < n; i++) {
         int32_t q = queries[(first + i) / j->group], h = (first + i) % j->group;
@@ -167,7 +162,7 @@ static void gather(grad_worker *w, int32_t head, const int32_t *queries, int32_t
         w->lse[i] = j->lse[q * heads + at];
         w->delta[i] = j->delta[q * heads + at];
         w->dq[i] = w->part + ((int64_t)q * j->group + h) * j->padded;
-        ask_ahead(w->dq[i], j->padded);
+        grad_ask_ahead(w->dq[i], j->padded);
     }
 }
 

@@ -32,6 +32,10 @@ static inline void grad_copy_row(float *dst, const float *src, int dim) {
     memcpy(dst, src, (size_t)dim * sizeof(float));
     for (int c = dim; c % 16; c++) dst[c] = 0;
 }
+/* Asks memory for n floats that will be wanted while something else is computed. */
+static inline void grad_ask_ahead(const float *row, int n) {
+    for (int c = 0; c < n; c += 16) __builtin_prefetch(row + c, 0, 2);
+}
 /* out[c] = sum over parts of part[p * stride + c], in order. */
 void grad_sum_parts(const float *part, int64_t stride, int n_parts, int dim, float *out);
 

@@ -106,13 +106,20 @@ static loss_visit visit_of(const loss_job *j, const plan_request *r, int32_t hea
     return (loss_visit){r, head, n, (int32_t)(left < B ? left : B), block * B, queries};
 }
 
+/* The row of q that is the visit's i-th, G to the query. */
+static int64_t head_row(const loss_job *j, const loss_visit *v, int32_t i) {
+    const walk_query *q = &j->walk.queries[v->queries[i / j->group]];
+    return q->t * j->walk.plan->shape.n_q_heads + v->head * j->group + i % j->group;
+}
+
 /* n rows of teacher queries from the first-th on, G to the query; what they see. */
 static loss_rows gather_heads(loss_worker *w, const loss_visit *v, int32_t first, int32_t n) {
     const loss_job *j = w->job;
+    for (int32_t i = first + n; i < first + 2 * n && i < v->n * j->group; i++)
+        grad_ask_ahead(j->args->q + head_row(j, v, i) * j->dim, j->dim);
     for (int32_t i = 0; i < n; i++) {
         const walk_query *q = &j->walk.queries[v->queries[(first + i) / j->group]];
-        int64_t row = q->t * j->walk.plan->shape.n_q_heads + v->head * j->group;
-        row += (first + i) % j->group;
+        int64_t row = head_row(j, v, first + i);
         grad_copy_row(w->q + i * j->stride, j->args->q + row * j->dim, j->dim);
         w->row_sees[i] = walk_sees(q->position, v->token, v->n_keys);
     }
@@ -122,9 +129,14 @@ static loss_rows gather_heads(loss_worker *w, const loss_visit *v, int32_t first
 /* n rows of index queries from the first-th on. */
 static loss_rows gather_queries(loss_worker *w, const loss_visit *v, int32_t first, int32_t n) {
     const loss_job *j = w->job;
+    int64_t heads = j->walk.plan->shape.n_index_heads;
+    for (int32_t i = first + n; i < first + 2 * n && i < v->n; i++) {
+        int64_t row = j->walk.queries[v->queries[i]].t * heads + v->head;
+        grad_ask_ahead(j->args->qi + row * j->index_dim, j->index_dim);
+    }
     for (int32_t i = 0; i < n; i++) {
         const walk_query *q = &j->walk.queries[v->queries[first + i]];
-        int64_t row = q->t * j->walk.plan->shape.n_index_heads + v->head;
+        int64_t row = q->t * heads + v->head;
         grad_copy_row(w->qi + i * j->index_stride, j->args->qi + row * j->index_dim, j->index_dim);
         w->sees[i] = walk_sees(q->position, v->token, v->n_keys);
     }
