@@ -95,6 +95,41 @@ static void memory_is_what_the_documentation_says(void **state) {
     params_free(p);
 }
 
+/* Pairs of a query and a key it reads, counted one by one. */
+static double count_pairs(const arch *a, bool sparse) {
+    double pairs = 0;
+    for (int d = 0; d < DOCS; d++)
+        for (int t = 0; t < LENGTHS[d]; t++) {
+            int own = t / a->index.block, seen = t + 1;
+            if (sparse && own >= a->index.topk)
+                seen = (a->index.topk - 1) * a->index.block + t % a->index.block + 1;
+            pairs += seen;
+        }
+    return pairs;
+}
+
+static void operations_are_counted_as_documented(void **state) {
+    (void)state;
+    arch a = train_arch_llama();
+    fixture *f = fixture_make(&a, 1, true, 1);
+    double E = a.n_embd, q = (double)a.n_q_heads * a.head_dim, kv = (double)a.n_kv_heads * 16;
+    double index = (double)a.n_kv_heads * a.index.dim;
+    double layer = E * (2 * q + 2 * kv) + 3 * E * a.n_ff;
+    double dense = 6 * TOKENS * (a.n_layers * layer + E * a.n_vocab) +
+                   a.n_layers * 14 * q * count_pairs(&a, false);
+    net_mode mode = train_mode();
+    double found = net_flops(f->n, &f->batch, &mode);
+    assert_true(fabs(found - dense) < 1e-9 * dense);
+    mode.sparse = true, mode.kl = NET_KL_SELECTED;
+    double sparse =
+        dense - a.n_layers * 14 * q * count_pairs(&a, false) +
+        a.n_layers * ((14 * q + 2 * q + 6 * index) * count_pairs(&a, true) +
+                      2 * index * count_pairs(&a, false) + 6 * TOKENS * E * (index + a.index.dim));
+    found = net_flops(f->n, &f->batch, &mode);
+    assert_true(fabs(found - sparse) < 0.01 * sparse);
+    fixture_drop(f);
+}
+
 static void no_memory_is_an_error_and_leaks_nothing(void **state) {
     (void)state;
     arch a = train_arch_m3();
@@ -142,6 +177,7 @@ int main(void) {
         cmocka_unit_test(modes_that_make_no_sense_are_refused),
         cmocka_unit_test(batches_that_make_no_sense_are_refused),
         cmocka_unit_test(memory_is_what_the_documentation_says),
+        cmocka_unit_test(operations_are_counted_as_documented),
         cmocka_unit_test(no_memory_is_an_error_and_leaks_nothing),
         cmocka_unit_test(a_step_short_of_memory_fails_and_the_next_succeeds),
     };
