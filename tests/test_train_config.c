@@ -188,6 +188,9 @@ static void contradictions_are_refused_before_work(void **state) {
         {"run.steps=50", "schedule.warmup"},
         {"recipe.kind=index-only recipe.kl_warmup=off", "recipe.kl_warmup"},
         {"recipe.kind=index-only recipe.lm_index=true", "recipe.lm_index"},
+        {"recipe.kind=full", "minimax-m3"},
+        {"recipe.index_value=true", "run.format"},
+        {"model.index.init=1", "model.index.init"},
         {"run.out=", "run.out"},
     };
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
@@ -319,7 +322,7 @@ static void recipes_have_their_phases(void **state) {
     assert_int_equal(r.phases[0].mode.selection, NET_SELECT_RANDOM);
     config_free(&c);
 
-    c = settled("data.text=a recipe.kind=full");
+    c = settled("data.text=a recipe.kind=full run.format=none");
     r = recipe_of(&c);
     assert_int_equal(r.n, 1);
     assert_true(r.phases[0].mode.kl == NET_KL_OFF && !r.phases[0].mode.sparse);

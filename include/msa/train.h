@@ -76,7 +76,7 @@ typedef struct msa_train_info {
     int64_t step, n_steps;
     int64_t n_text_tokens, n_valid_tokens;
     const char *folder; /* run.out */
-    const char *model;  /* the file (or folder) that the end writes */
+    const char *model;  /* the file or folder that the end writes, "" for none */
     const char *log;    /* the log */
     const char *phases; /* a line for each phase: steps, what is trained, what attends how */
     double peak_gflops; /* measured; what fma_share is a share of */

@@ -279,7 +279,9 @@ static msa_status print_result(const train_args *args, const msa_trainer *t, con
     json_decref(layers);
     if (status != MSA_OK) return status;
     if (text->text) printf("\nsample: %s%.*s\n", args->prompt, (int)text->n_bytes, text->text);
-    printf("\nmodel   %s\nlog     %s\n", info->model, info->log);
+    printf("\n");
+    if (info->model[0]) printf("model   %s\n", info->model);
+    printf("log     %s\n", info->log);
     if (picture[0]) printf("curves  %s\n", picture);
     return MSA_OK;
 }

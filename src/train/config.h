@@ -97,7 +97,7 @@ typedef struct train_config {
         double lambda;
         int32_t kl_warmup, kl_sparse; /* net_kl */
         int32_t selection;            /* net_selection */
-        bool detach, index_value, lm_index, fp8_p;
+        bool detach, index_value, lm_index;
         int64_t kl_rows;
     } recipe;
     struct {
@@ -115,7 +115,8 @@ typedef enum config_format {
     FORMAT_GGUF,
     FORMAT_SAFETENSORS,
     FORMAT_BOTH,
-    FORMAT_INDEX
+    FORMAT_INDEX,
+    FORMAT_NONE
 } config_format;
 
 /* All defaults. Every successful or failed init is followed by a free. */

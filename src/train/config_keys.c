@@ -164,7 +164,6 @@ const config_key CONFIG_KEYS[] = {
          "ablation: the index branch attends too and adds its output"),
     BOOL("recipe.lm_index", recipe.lm_index, "false",
          "ablation: the index branch learns from the LM loss alone"),
-    BOOL("recipe.fp8_p", recipe.fp8_p, "false", "probabilities through FP8 E4M3, straight-through"),
     INT("recipe.kl_rows", recipe.kl_rows, 0, 1 << 24, "0",
         "query rows sampled per document for the KL loss; 0: all"),
 
@@ -184,7 +183,7 @@ const config_key CONFIG_KEYS[] = {
     INT_FREE("run.threads", run.threads, 0, 4096, "0", "threads; 0: all"),
     {"run.recompute", KEY_BOOL, AT(run.recompute), 0, 1, NULL, "false",
      "keep only the input of each layer and run it again in the backward pass: less memory", true},
-    {"run.format", KEY_CHOICE, AT(run.format), 0, 0, "gguf|safetensors|both|index", "gguf",
+    {"run.format", KEY_CHOICE, AT(run.format), 0, 0, "gguf|safetensors|both|index|none", "gguf",
      "of the model that is written at the end; index: the index branch alone, beside its base",
      true},
 };

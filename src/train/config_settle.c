@@ -176,6 +176,23 @@ static msa_status settle_recipe(train_config *c, msa_error *err) {
         return error_set(err, MSA_E_ARG,
                          "recipe.lm_index is true; the recipe index-only has no LM loss, expected "
                          "false");
+    if (c->recipe.kind == RECIPE_FULL && c->model.from[0] == 0 &&
+        c->model.family == ARCH_MINIMAX_M3 && c->run.format != FORMAT_NONE)
+        return error_set(
+            err, MSA_E_ARG,
+            "recipe.kind is full; files of minimax-m3 have no word for a model without "
+            "an index branch: expected another model.family (qwen3 norms Q and K "
+            "too), or run.format none");
+    if (c->model.index.init > 0 && c->model.index.on && c->model.from[0] == 0 &&
+        c->model.family == ARCH_MINIMAX_M3 && c->run.format != FORMAT_NONE)
+        return error_set(err, MSA_E_ARG,
+                         "model.index.init is %lld; files of minimax-m3 have no word for forced "
+                         "leading blocks: expected 0, another model.family, or run.format none",
+                         (long long)c->model.index.init);
+    if (c->recipe.index_value && c->run.format != FORMAT_NONE)
+        return error_set(err, MSA_E_ARG,
+                         "recipe.index_value is true; no file has a place for index values, "
+                         "expected run.format none");
     if (c->run.out[0] == 0)
         return error_set(err, MSA_E_ARG, "run.out is empty; expected a directory");
     return MSA_OK;

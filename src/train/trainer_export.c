@@ -47,6 +47,7 @@ msa_status trainer_export(msa_trainer *t, msa_error *err) {
     case FORMAT_SAFETENSORS: return export_safetensors(t, &source, err);
     case FORMAT_BOTH: status = export_safetensors(t, &source, err); break;
     case FORMAT_GGUF: break;
+    case FORMAT_NONE: return MSA_OK;
     }
     return status == MSA_OK ? export_gguf(&source, t->model_path, QUANT_F32, err) : status;
 }

@@ -154,9 +154,9 @@ static void describe_phase(const recipe_phase *p, bytes *out) {
     if (m->kl != NET_KL_OFF)
         n += snprintf(line + n, sizeof line - (size_t)n, "%s%g KL over %s", m->lm ? " + " : "",
                       (double)m->lambda, KL[m->kl]);
-    snprintf(line + n, sizeof line - (size_t)n, "%s%s%s%s\n",
+    snprintf(line + n, sizeof line - (size_t)n, "%s%s%s\n",
              m->detach ? "" : ", without stop-gradient", m->index_value ? ", index values" : "",
-             m->lm_index ? ", index scores in the logits" : "", m->fp8_p ? ", P in FP8" : "");
+             m->lm_index ? ", index scores in the logits" : "");
     bytes_append_text(out, line);
 }
 
@@ -173,8 +173,8 @@ msa_status trainer_describe(msa_trainer *t, msa_error *err) {
     for (int32_t i = 0; i < t->recipe.n; i++) describe_phase(&t->recipe.phases[i], &phases);
     bytes_terminate(&phases);
     t->phases = phases.data;
-    bool folder = t->config.run.format == FORMAT_SAFETENSORS;
-    t->model_path = join_path(t->config.run.out, folder ? "model" : "model.gguf");
+    static const char *const FILES[] = {"model.gguf", "model", "model.gguf", "index.gguf", ""};
+    t->model_path = join_path(t->config.run.out, FILES[t->config.run.format]);
     t->log_path = join_path(t->config.run.out, "log.jsonl");
     if (phases.failed || !t->model_path || !t->log_path)
         return error_set(err, MSA_E_NOMEM, "no memory to describe the run");
@@ -187,7 +187,7 @@ msa_status trainer_describe(msa_trainer *t, msa_error *err) {
     info->n_text_tokens = t->corpus ? corpus_tokens(t->corpus, false) : 0;
     info->n_valid_tokens = t->corpus ? corpus_tokens(t->corpus, true) : 0;
     info->folder = t->config.run.out;
-    info->model = t->model_path;
+    info->model = t->config.run.format == FORMAT_NONE ? "" : t->model_path;
     info->log = t->log_path;
     info->phases = t->phases;
     return MSA_OK;

@@ -1,0 +1,188 @@
+/* test_train_kill.c: the program msa train, killed at random moments and resumed, ends with the bits
+ * of a run that nobody disturbed. MSA_TEST_KILLS says how often (default 3). Then its command line. */
+#include "support/support.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "support/program.h"
+#include "support/tiny_train.h"
+#include "train/checkpoint.h"
+
+static workplace place;
+static msa_error err;
+
+static int open_place(void **state) {
+    (void)state;
+    workplace_open(&place);
+    char *json = tiny_train_config("LICENSE");
+    workplace_write(&place, "tiny.json", json, strlen(json));
+    free(json);
+    return 0;
+}
+
+static int close_place(void **state) {
+    (void)state;
+    workplace_close(&place);
+    return 0;
+}
+
+static void path_in(char *path, size_t size, const char *name) {
+    snprintf(path, size, "%s/%s", place.folder, name);
+}
+
+/* Starts msa train in the workplace, its output thrown away. */
+static pid_t start(const char *const *flags) {
+    pid_t child = fork();
+    if (child != 0) return child;
+    const char *argv[16] = {"msa", "train", "tiny.json", "-o", "killed"};
+    int n = 5;
+    while (*flags) argv[n++] = *flags++;
+    if (chdir(place.folder) != 0 || !freopen("/dev/null", "w", stdout) ||
+        !freopen("killed.err", "a", stderr))
+        _exit(9);
+    execv("msa", (char **)(uintptr_t)argv);
+    _exit(9);
+}
+
+static void sleep_ms(uint64_t ms) {
+    struct timespec t = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
+    nanosleep(&t, NULL);
+}
+
+/* True where it was still at work when the kill came. */
+static bool kill_after(pid_t child, uint64_t ms) {
+    int status;
+    sleep_ms(ms);
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    if (WIFSIGNALED(status)) return true;
+    assert_int_equal(WEXITSTATUS(status), 0);
+    return false;
+}
+
+static checkpoint open_end(const char *name) {
+    char path[128];
+    checkpoint c;
+    bool found;
+    path_in(path, sizeof path, name);
+    assert_ok(checkpoint_open_newest(&c, path, &found, NULL, NULL, &err), &err);
+    assert_true(found);
+    return c;
+}
+
+static void a_run_killed_again_and_again_ends_with_the_same_bits(void **state) {
+    (void)state;
+    static const char *const FLAGS[] = {"--steps",    "60", "--set", "log.checkpoint=1", "--set",
+                                        "log.eval=0", "-t", "2",     "--resume",         NULL};
+    const char *asked = getenv("MSA_TEST_KILLS");
+    int n_kills = asked ? atoi(asked) : 3, n_done = 0;
+    int64_t furthest = 0;
+    rng r = rng_seed((uint64_t)time(NULL));
+    uint64_t patience = 300;
+    assert_exit(&place, "msa train tiny.json -o calm --steps 60 --set log.eval=0 -t 1 --sample 0",
+                0, NULL);
+    for (int attempt = 0; n_done < n_kills && attempt < 10 * n_kills + 10; attempt++) {
+        n_done += kill_after(start(FLAGS), 5 + rng_below(&r, patience));
+        char path[128];
+        path_in(path, sizeof path, "killed");
+        int64_t step = checkpoint_newest_step(path);
+        if (step <= furthest) patience += patience / 4; /* a slow machine gets more time */
+        if (step >= 60) {
+            assert_int_equal(step, 60);
+            break;
+        }
+        furthest = step > furthest ? step : furthest;
+    }
+    assert_exit(&place,
+                "msa train tiny.json -o killed --steps 60 --set log.eval=0 --set "
+                "log.checkpoint=1 -t 2 --sample 0 --resume",
+                0, NULL);
+    checkpoint a = open_end("calm"), b = open_end("killed");
+    size_t n = (size_t)a.n_floats * sizeof(float);
+    assert_int_equal(a.n_floats, b.n_floats);
+    assert_memory_equal(a.w, b.w, n);
+    assert_memory_equal(a.m, b.m, n);
+    assert_memory_equal(a.v, b.v, n);
+    a.state.seconds = b.state.seconds = 0;
+    assert_memory_equal(&a.state, &b.state, sizeof a.state);
+    checkpoint_close(&a);
+    checkpoint_close(&b);
+    assert_true(n_done > 0);
+    print_message("%d kills, the furthest behind step %lld\n", n_done, (long long)furthest);
+}
+
+static void an_interrupt_writes_a_checkpoint_and_says_how_to_go_on(void **state) {
+    (void)state;
+    assert_exit(&place,
+                "msa train tiny.json -o stopped --steps 100000 & p=$!; "
+                "while [ ! -e stopped/log.jsonl ]; do sleep 0.05; done; kill -INT $p; wait $p",
+                130, "--resume goes on");
+    char path[128];
+    path_in(path, sizeof path, "stopped");
+    assert_true(checkpoint_newest_step(path) > 0);
+}
+
+static void the_command_line_is_checked(void **state) {
+    (void)state;
+    static const struct {
+        const char *line;
+        int code;
+        const char *word;
+    } CALLS[] = {
+        {"msa train", 2, "expected a configuration"},
+        {"msa train tiny.json other.json", 2, "other.json"},
+        {"msa train nowhere.json", 1, "nowhere.json"},
+        {"msa train tiny.json --set optim.lrr=1", 2, "optim.lr"},
+        {"msa train tiny.json --set optim.lr=11", 2, "from 0 to 10"},
+        {"msa train tiny.json --recipe ptt", 2, "full, pt, cpt or index-only"},
+        {"msa train tiny.json --steps 0", 2, "--steps"},
+        {"msa train tiny.json --set", 2, "--set"},
+        {"printf '{' > bad.json; msa train bad.json", 1, "bad.json: line 1"},
+        {"msa plot", 2, "expected a log"},
+        {"msa plot nowhere.jsonl", 1, "nowhere.jsonl"},
+        {"msa plot LICENSE", 1, "line 1"},
+        {"msa plot LICENSE -o curves.jpg", 2, ".png or .svg"},
+    };
+    for (size_t i = 0; i < sizeof CALLS / sizeof *CALLS; i++)
+        assert_exit(&place, CALLS[i].line, CALLS[i].code, CALLS[i].word);
+}
+
+static void a_check_trains_nothing_and_a_run_shows_what_it_made(void **state) {
+    (void)state;
+    outcome o = workplace_run(&place, "msa train tiny.json -o checked --check");
+    assert_int_equal(o.code, 0);
+    assert_non_null(strstr(o.err, "steps 0 to 3: warm-up, attention dense"));
+    assert_string_equal(o.out, "");
+    assert_false(workplace_has(&place, "checked/model.gguf"));
+    outcome_free(&o);
+    o = workplace_run(&place, "msa train tiny.json -o shown --sample 20");
+    assert_int_equal(o.code, 0);
+    assert_non_null(strstr(o.out, "recall"));
+    assert_non_null(strstr(o.out, "block recall"));
+    assert_non_null(strstr(o.out, "sample:"));
+    assert_true(workplace_has(&place, "shown/model.gguf"));
+    outcome_free(&o);
+    if (workplace_has(&place, "shown/curves.png")) {
+        assert_exit(&place, "msa plot shown/log.jsonl calm/log.jsonl -o two.svg", 0, NULL);
+        assert_true(workplace_has(&place, "two.svg"));
+    }
+    assert_exit(&place, "msa train --help-config | grep -q 'optim.lr = 1e-3'", 0, NULL);
+    assert_exit(&place, "msa train tiny.json -o json --json --sample 0 | python3 -m json.tool", 0,
+                NULL);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_run_killed_again_and_again_ends_with_the_same_bits),
+        cmocka_unit_test(an_interrupt_writes_a_checkpoint_and_says_how_to_go_on),
+        cmocka_unit_test(the_command_line_is_checked),
+        cmocka_unit_test(a_check_trains_nothing_and_a_run_shows_what_it_made),
+    };
+    return cmocka_run_group_tests(tests, open_place, close_place);
+}
