@@ -1,5 +1,6 @@
-/* test_train_kill.c: the program msa train, killed at random moments and resumed, ends with the bits
- * of a run that nobody disturbed. MSA_TEST_KILLS says how often (default 3). Then its command line. */
+/* test_train_kill.c: the program msa train: killed at random moments and resumed, it ends with the
+ * bits of a run that nobody disturbed. MSA_TEST_KILLS says how often (default 3). Then its command
+ * line. */
 #include "support/support.h"
 
 #include <signal.h>

@@ -211,7 +211,8 @@ static void every_recipe_runs_and_moves_what_it_should(void **state) {
         "run.format=both",
         "model.family=llama model.moe.experts=0 run.format=index",
     };
-    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+    size_t n = test_brief() ? 3 : sizeof CASES / sizeof *CASES;
+    for (size_t i = 0; i < n; i++) {
         char settings[256];
         remove_run("recipe");
         snprintf(settings, sizeof settings, "run.steps=10 %s", CASES[i]);
@@ -325,7 +326,7 @@ static void every_damage_to_a_checkpoint_is_seen(void **state) {
     assert_ok(checkpoint_check(&c, (uint8_t *)data, n, "x", &err), &err);
     assert_int_equal(c.state.step, 12);
     rng r = rng_seed(3);
-    for (size_t i = 0; i < 3000; i++) { /* the whole beginning, then anywhere */
+    for (size_t i = 0; i < (test_brief() ? 50 : 2000); i++) { /* the beginning, then anywhere */
         size_t at_byte = i < 1000 ? i : rng_below(&r, n);
         char bit = (char)(1 << rng_below(&r, 8));
         data[at_byte] ^= bit;

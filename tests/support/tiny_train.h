@@ -6,7 +6,7 @@
 
 #include "msa/train.h"
 
-/* JSON of the run; steps 12, warm-up 4, a checkpoint every 3 steps. `text` is the path of a text. */
+/* JSON of the run; 12 steps, 4 of them warm-up, a checkpoint every 3. `text` is the path of one. */
 char *tiny_train_config(const char *text); /* free() */
 
 /* Creates a trainer of it that writes into `out`, with "a=1 b=2" on top. */
