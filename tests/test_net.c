@@ -32,7 +32,7 @@ static void check_gradients(const params *p, const char *name, const float *expe
         summarise(p, k, found);
         for (int j = 0; j < 9; j++) {
             double error = fabs(found[j] - (double)expected[k * 9 + j]);
-            if (!(error <= 1e-4 * norm))
+            if (!(error <= 2e-5 * norm))
                 fail_msg("%s: %s: %s %d is %.9g, expected %.9g (norm %.9g)", name, p->list[k].name,
                          j ? "product" : "norm", j, found[j], (double)expected[k * 9 + j], norm);
         }
