@@ -5,16 +5,10 @@
 #include <math.h>
 
 #include "attn/attend.h"
+#include "attn/row_sums.h"
 
 #define LOG2E 1.4426950408889634
 #define LN2   0.6931471805599453
-
-/* The log-sum-exps of one side as they are found: a pair per part and row, then one per row. */
-typedef struct loss_sums {
-    float *m, *l; /* [n_parts][chunk_q][width] */
-    float *lse;   /* [chunk_q][width], base 2 */
-    int64_t width;
-} loss_sums;
 
 typedef struct loss_job {
     block_walk walk;
@@ -24,9 +18,9 @@ typedef struct loss_job {
     float scale;                      /* of Pi - P */
     bool gradients, teacher_known;
     int group, dim, stride, index_dim, index_stride, index_padded;
-    loss_sums teacher, student; /* of width Hq, Hkv */
-    float *dqi;                 /* [n_parts][chunk_q][Hi][index_padded] */
-    double *kl;                 /* [n_parts][Hkv] */
+    row_sums teacher, student; /* of width Hq, Hkv */
+    float *dqi;                /* [n_parts][chunk_q][Hi][index_padded] */
+    double *kl;                /* [n_parts][Hkv] */
 } loss_job;
 
 /* A thread's space, and the part it walks. */
@@ -72,20 +66,12 @@ static void lay_out_worker(loss_worker *w, const msa_shape *s, carver *c) {
     w->scratch = carve(c, grad_scratch_floats(), sizeof(float));
 }
 
-static void lay_out_sums(loss_sums *s, const msa_plan *plan, int32_t width, carver *c) {
-    size_t n = (size_t)plan->chunk_q * (size_t)width;
-    s->width = width;
-    s->m = carve(c, (size_t)plan->n_parts * n, sizeof(float));
-    s->l = carve(c, (size_t)plan->n_parts * n, sizeof(float));
-    s->lse = carve(c, n, sizeof(float));
-}
-
 static void lay_out_job(loss_job *j, const msa_plan *plan, carver *c) {
     const msa_shape *s = &plan->shape;
     size_t padded = size_round_up((size_t)s->index_dim, 16), parts = (size_t)plan->n_parts;
     walk_lay_out(&j->walk, plan, c);
-    lay_out_sums(&j->teacher, plan, s->n_q_heads, c);
-    lay_out_sums(&j->student, plan, s->n_kv_heads, c);
+    row_sums_lay_out(&j->teacher, plan, s->n_q_heads, c);
+    row_sums_lay_out(&j->student, plan, s->n_kv_heads, c);
     j->dqi =
         carve(c, parts * (size_t)plan->chunk_q * (size_t)s->n_index_heads * padded, sizeof(float));
     j->kl = carve(c, parts * (size_t)s->n_kv_heads, sizeof(double));
@@ -149,18 +135,14 @@ static int32_t index_head(const loss_job *j, int32_t head) {
 
 /* ---- first sweep: log-sum-exps ---- */
 
-/* Where the pair of row (query, column) lies in the sums of a part. */
-static int64_t pair_at(const loss_worker *w, const loss_sums *s, int32_t query, int64_t column) {
-    return ((int64_t)w->part * w->job->walk.plan->chunk_q + query) * s->width + column;
-}
-
 /* Takes the block into the pairs of n rows; row i is of query (first + i) / group. */
-static void add_to_sums(loss_worker *w, const loss_visit *v, const loss_sums *s,
+static void add_to_sums(loss_worker *w, const loss_visit *v, const row_sums *s,
                         const loss_rows *rows, const float *panels, int32_t first, int32_t group) {
     int64_t at[GRAD_ROWS];
     for (int32_t i = 0; i < rows->n; i++) {
         int32_t query = v->queries[(first + i) / group];
-        at[i] = pair_at(w, s, query, v->head * group + (first + i) % group);
+        at[i] = row_sums_at(s, w->job->walk.plan, w->part, query,
+                            v->head * group + (first + i) % group);
         w->m[i] = s->m[at[i]];
         w->l[i] = s->l[at[i]];
     }
@@ -194,42 +176,21 @@ static void visit_sums(void *worker, const plan_request *r, int32_t head, int64_
     }
 }
 
-static void clear_sums(const loss_worker *w, const loss_sums *s) {
-    int64_t first = pair_at(w, s, 0, 0), end = first + w->job->walk.n * s->width;
-    for (int64_t i = first; i < end; i++) {
-        s->m[i] = -INFINITY;
-        s->l[i] = 0;
-    }
-}
-
 static void sum_part(void *job, int thread, int32_t set, int32_t part) {
     loss_worker w = worker_of(job, thread, part);
-    clear_sums(&w, &w.job->student);
-    if (!w.job->teacher_known) clear_sums(&w, &w.job->teacher);
-    walk_part(&w.job->walk, set, part, visit_sums, &w);
-}
-
-/* The pairs of a query in the order of parts. */
-static void merge_sums(const loss_sums *s, const msa_plan *plan, int32_t query) {
-    int64_t step = plan->chunk_q * s->width;
-    for (int64_t i = query * s->width; i < (query + 1) * s->width; i++) {
-        float best = -INFINITY, sum = 0;
-        for (int32_t p = 0; p < plan->n_parts; p++)
-            if (s->m[p * step + i] > best) best = s->m[p * step + i];
-        if (best == -INFINITY) best = 0; /* nothing but -inf, or NaN that l still holds */
-        for (int32_t p = 0; p < plan->n_parts; p++)
-            if (s->l[p * step + i] != 0)
-                sum += s->l[p * step + i] * exp2f(s->m[p * step + i] - best);
-        s->lse[i] = sum == 0 ? FLT_MAX : best + log2f(sum); /* of -inf alone: weighs nothing */
-    }
+    const loss_job *j = w.job;
+    row_sums_clear(&j->student, j->walk.plan, part, j->walk.n, 0, j->student.width);
+    if (!j->teacher_known)
+        row_sums_clear(&j->teacher, j->walk.plan, part, j->walk.n, 0, j->teacher.width);
+    walk_part(&j->walk, set, part, visit_sums, &w);
 }
 
 static void merge_query(void *job, int32_t query) {
     loss_job *j = job;
     int64_t heads = j->teacher.width;
-    merge_sums(&j->student, j->walk.plan, query);
+    row_sums_merge(&j->student, j->walk.plan, query);
     if (!j->teacher_known) {
-        merge_sums(&j->teacher, j->walk.plan, query);
+        row_sums_merge(&j->teacher, j->walk.plan, query);
         return;
     }
     for (int64_t h = 0; h < heads; h++) {
@@ -336,7 +297,7 @@ msa_status msa_index_loss_plan(msa_plan **plan, const msa_shape *shape, const ms
     if (!status) status = grad_check_batch(*plan, err);
     if (status) return status;
     msa_plan *p = *plan;
-    size_t width = 2 * (size_t)(shape->n_q_heads + shape->n_kv_heads);
+    size_t width = row_sums_floats(shape->n_q_heads) + row_sums_floats(shape->n_kv_heads);
     width += (size_t)shape->n_index_heads * size_round_up((size_t)shape->index_dim, 16);
     walk_plan(p, 1, width);
     p->support = support;
