@@ -110,6 +110,9 @@ typedef struct msa_plan_options {
     int32_t n_threads; /* 0: as many as OpenMP gives */
     msa_order order;   /* sparse only */
     int32_t n_splits;  /* index, decode and dense: cut the keys into this many; 0: chosen */
+    /* 1: dense, sparse and their gradients (grad.h) with probabilities that passed through FP8
+     * E4M3, for training models that will be run so. Contiguous keys only. */
+    int32_t p_e4m3;
 } msa_plan_options;
 
 /* ---- selections --------------------------------------------------------------------------- */
@@ -195,6 +198,10 @@ typedef struct msa_attn_args {
                            visible; or NULL */
     int64_t n_blocks; /* of max_score: >= blocks of the longest request */
 } msa_attn_args;
+
+/* With option p_e4m3 O[t,h] is sum of P8[j] v[j] / (448 l) instead, with P8 = E4M3(448 exp(s[j] - m)),
+ * rounded to nearest even, m the greatest score the row sees and l = sum of exp(s[j] - m), which is
+ * not rounded. LSE stays. It takes one product more; there is no max_score. */
 
 /* Causal GQA over everything visible. The baseline, the teacher, and with out = NULL and max_score
  * the proxy pass. */

@@ -5,6 +5,7 @@
 #include <omp.h>
 
 #include "attn/attend.h"
+#include "attn/e4m3.h"
 
 /* Many queries make enough tiles to share out; few leave only the keys to cut. By lengths alone. */
 static int32_t splits_of(const msa_plan *plan, const plan_request *r, int32_t asked) {
@@ -19,6 +20,7 @@ msa_status msa_dense_plan(msa_plan **plan, const msa_shape *shape, const msa_bat
                           const msa_plan_options *options, msa_error *err) {
     msa_status status = plan_prepare(plan, PLAN_DENSE, shape, batch, options, err);
     if (status) return status;
+    if ((*plan)->p_e4m3) return e4m3_plan(*plan, err);
     for (int32_t r = 0; r < (*plan)->n_requests; r++)
         (*plan)->requests[r].n_splits =
             splits_of(*plan, &(*plan)->requests[r], options ? options->n_splits : 0);
@@ -89,6 +91,7 @@ msa_status msa_dense_run(msa_plan *plan, const msa_attn_args *args, msa_error *e
         return status;
     if (args->selection)
         return error_set(err, MSA_E_ARG, "dense takes no selection; msa_sparse_run does");
+    if (plan->p_e4m3) return e4m3_run(&run, err);
     if (!args->out && !args->lse && !args->max_score)
         return error_set(err, MSA_E_ARG, "out, lse and max_score are all NULL: nothing to compute");
     int64_t B = plan->shape.block;

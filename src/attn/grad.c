@@ -24,12 +24,12 @@ msa_status grad_check_batch(const msa_plan *plan, msa_error *err) {
     return MSA_OK;
 }
 
-void grad_block_lay_out(grad_block *b, const msa_shape *s, int dim, bool rows, carver *c) {
+void grad_block_lay_out(grad_block *b, const msa_shape *s, int dim, int what, carver *c) {
     size_t B = (size_t)s->block;
     b->dim = dim;
     b->stride = grad_stride(dim);
-    b->panels = carve(c, B * (size_t)dim, sizeof(float));
-    b->rows = rows ? carve(c, B * (size_t)b->stride, sizeof(float)) : NULL;
+    b->panels = what & GRAD_PANELS ? carve(c, B * (size_t)dim, sizeof(float)) : NULL;
+    b->rows = what & GRAD_ROWS_OF_KEYS ? carve(c, B * (size_t)b->stride, sizeof(float)) : NULL;
 }
 
 void grad_block_open(grad_block *b, const msa_plan *plan, const msa_lane *lane,
@@ -37,7 +37,8 @@ void grad_block_open(grad_block *b, const msa_plan *plan, const msa_lane *lane,
     const attn_kernels *kernels = attn_kernels_get();
     const char *from = plan_block(plan, lane, r, head, block);
     int64_t token_bytes = lane->stride_token * msa_dtype_size(lane->dtype);
-    kernels->pack_panels(from, lane->dtype, lane->stride_token, n, b->dim, b->panels);
+    if (b->panels)
+        kernels->pack_panels(from, lane->dtype, lane->stride_token, n, b->dim, b->panels);
     for (int64_t j = 0; j < n && b->rows; j++)
         kernels->pack_rows(from + j * token_bytes, lane->dtype, lane->stride_token, 1, b->dim,
                            b->rows + j * b->stride);
@@ -74,7 +75,10 @@ typedef struct grad_worker {
     float **dq;
     int32_t *sees;
     float *scratch;
-    float *part; /* [chunk_q][G][padded] dq of the part at hand */
+    float *part;      /* [chunk_q][G][padded] dq of the part at hand */
+    float *max;       /* [GRAD_ROWS] p_e4m3 */
+    int64_t *row;     /* [GRAD_ROWS] query * Hq + head */
+    int64_t part_row; /* p_e4m3: of the part at hand in max_parts and delta_parts */
     const struct grad_job *job;
 } grad_worker;
 
@@ -86,12 +90,14 @@ typedef struct grad_job {
     int dim, padded, stride, group;
     float *delta, *lse; /* [chunk_q][Hq]; lse in base 2 */
     float *parts;       /* [Hkv][n_parts][chunk_q][G][padded] */
+    float *max;         /* p_e4m3: [chunk_q][Hq] greatest score, base 2; and of each part, */
+    float *max_parts, *delta_parts; /* [n_parts][chunk_q][Hq] its maximum and sum of P dP */
 } grad_job;
 
 static void lay_out_worker(grad_worker *w, const msa_shape *s, carver *c) {
     size_t stride = (size_t)grad_stride(s->head_dim), rows = GRAD_ROWS + 3, B = (size_t)s->block;
-    grad_block_lay_out(&w->k, s, s->head_dim, true, c);
-    grad_block_lay_out(&w->v, s, s->head_dim, false, c);
+    grad_block_lay_out(&w->k, s, s->head_dim, GRAD_PANELS | GRAD_ROWS_OF_KEYS, c);
+    grad_block_lay_out(&w->v, s, s->head_dim, GRAD_PANELS, c);
     w->dk = carve(c, B * stride, sizeof(float));
     w->dv = carve(c, B * stride, sizeof(float));
     w->q = carve(c, rows * stride, sizeof(float));
@@ -100,6 +106,8 @@ static void lay_out_worker(grad_worker *w, const msa_shape *s, carver *c) {
     w->delta = carve(c, GRAD_ROWS, sizeof(float));
     w->dq = carve(c, GRAD_ROWS, sizeof *w->dq);
     w->sees = carve(c, GRAD_ROWS, sizeof(int32_t));
+    w->max = carve(c, GRAD_ROWS, sizeof(float));
+    w->row = carve(c, GRAD_ROWS, sizeof(int64_t));
     w->scratch = carve(c, grad_scratch_floats(), sizeof(float));
 }
 
@@ -115,6 +123,11 @@ static void lay_out_job(grad_job *j, const msa_plan *plan, carver *c) {
     j->lse = carve(c, chunk * heads, sizeof(float));
     j->parts =
         carve(c, (size_t)(s->n_kv_heads * plan->n_parts) * chunk * part_floats(s), sizeof(float));
+    if (!plan->p_e4m3) return;
+    size_t rows = chunk * heads, parts = (size_t)plan->n_parts;
+    j->max = carve(c, rows, sizeof(float));
+    j->max_parts = carve(c, parts * rows, sizeof(float));
+    j->delta_parts = carve(c, parts * rows, sizeof(float));
 }
 
 /* ---- passes ---- */
@@ -161,6 +174,7 @@ static void gather(grad_worker *w, int32_t head, const int32_t *queries, int32_t
         grad_copy_row(w->d_out + i * j->stride, j->args->d_out + row * j->dim, j->dim);
         w->lse[i] = j->lse[q * heads + at];
         w->delta[i] = j->delta[q * heads + at];
+        w->row[i] = q * heads + at;
         w->dq[i] = w->part + ((int64_t)q * j->group + h) * j->padded;
         grad_ask_ahead(w->dq[i], j->padded);
     }
@@ -178,17 +192,40 @@ static void add_block(const grad_worker *w, const plan_request *r, int32_t head,
     }
 }
 
-static void visit_block(void *worker, const plan_request *r, int32_t head, int64_t block,
-                        const int32_t *queries, int32_t n) {
-    grad_worker *w = worker;
+/* What is done with gathered rows of a block. */
+typedef void take_rows_fn(grad_worker *w, const grad_keys *keys, const grad_rows *rows);
+
+static void take_gradients(grad_worker *w, const grad_keys *keys, const grad_rows *rows) {
+    const grad_job *j = w->job;
+    if (!j->max) {
+        j->kernels->attend_grad(keys, rows, j->scale, w->scratch);
+        return;
+    }
+    for (int32_t i = 0; i < rows->n; i++) w->max[i] = j->max[w->row[i]];
+    j->kernels->e4m3_grad(keys, rows, w->max, j->scale, w->scratch);
+}
+
+static void take_bounds(grad_worker *w, const grad_keys *keys, const grad_rows *rows) {
+    const grad_job *j = w->job;
+    float *max = j->max_parts + w->part_row, *delta = j->delta_parts + w->part_row;
+    for (int32_t i = 0; i < rows->n; i++) {
+        w->max[i] = max[w->row[i]];
+        w->delta[i] = delta[w->row[i]];
+    }
+    j->kernels->e4m3_bounds(keys, rows, j->scale, w->max, w->delta, w->scratch);
+    for (int32_t i = 0; i < rows->n; i++) {
+        max[w->row[i]] = w->max[i];
+        delta[w->row[i]] = w->delta[i];
+    }
+}
+
+/* Opens the first n keys of a block and lets the queries' rows, GRAD_ROWS at a time, take them. */
+static void meet_block(grad_worker *w, const plan_request *r, int32_t head, int64_t block,
+                       int32_t n_keys, const int32_t *queries, int32_t n, take_rows_fn *take) {
     const grad_job *j = w->job;
     const msa_plan *plan = j->walk.plan;
-    int64_t token = block * plan->shape.block;
-    int32_t most = walk_sees(j->walk.queries[queries[n - 1]].position, token, plan->shape.block);
-    grad_block_open(&w->k, plan, &j->args->k, r, head, block, most);
-    grad_block_open(&w->v, plan, &j->args->v, r, head, block, most);
-    memset(w->dk, 0, (size_t)(most * j->stride) * sizeof(float));
-    memset(w->dv, 0, (size_t)(most * j->stride) * sizeof(float));
+    grad_block_open(&w->k, plan, &j->args->k, r, head, block, n_keys);
+    grad_block_open(&w->v, plan, &j->args->v, r, head, block, n_keys);
     grad_keys keys = {.dim = j->dim, .stride = j->stride, .k_panels = w->k.panels};
     keys.v_panels = w->v.panels, keys.k_rows = w->k.rows, keys.dk = w->dk, keys.dv = w->dv;
     grad_rows rows = {.q = w->q, .d_out = w->d_out, .lse_log2 = w->lse, .delta = w->delta};
@@ -199,23 +236,80 @@ static void visit_block(void *worker, const plan_request *r, int32_t head, int64
         gather(w, head, queries, first, rows.n, n * j->group);
         for (int32_t i = 0; i < rows.n; i++) {
             const walk_query *q = &j->walk.queries[queries[(first + i) / j->group]];
-            keys.n = w->sees[i] = walk_sees(q->position, token, most); /* ascending: the last's */
+            w->sees[i] = walk_sees(q->position, block * plan->shape.block, n_keys);
+            keys.n = w->sees[i]; /* ascending: in the end the last's */
         }
-        j->kernels->attend_grad(&keys, &rows, j->scale, w->scratch);
+        take(w, &keys, &rows);
     }
-    add_block(w, r, head, token, most);
 }
 
-static void take_part(void *job, int thread, int32_t set, int32_t part) {
-    grad_job *j = job;
+static int32_t keys_met(const grad_job *j, int64_t block, int32_t last_query) {
+    int32_t B = j->walk.plan->shape.block;
+    return walk_sees(j->walk.queries[last_query].position, block * B, B);
+}
+
+static void visit_block(void *worker, const plan_request *r, int32_t head, int64_t block,
+                        const int32_t *queries, int32_t n) {
+    grad_worker *w = worker;
+    const grad_job *j = w->job;
+    int32_t n_keys = keys_met(j, block, queries[n - 1]);
+    memset(w->dk, 0, (size_t)(n_keys * j->stride) * sizeof(float));
+    memset(w->dv, 0, (size_t)(n_keys * j->stride) * sizeof(float));
+    meet_block(w, r, head, block, n_keys, queries, n, take_gradients);
+    add_block(w, r, head, block * j->walk.plan->shape.block, n_keys);
+}
+
+static void visit_bounds(void *worker, const plan_request *r, int32_t head, int64_t block,
+                         const int32_t *queries, int32_t n) {
+    grad_worker *w = worker;
+    meet_block(w, r, head, block, keys_met(w->job, block, queries[n - 1]), queries, n, take_bounds);
+}
+
+static grad_worker worker_of(grad_job *j, int thread, int32_t set, int32_t part) {
     const msa_plan *plan = j->walk.plan;
     grad_worker w = {.job = j};
     carver c = {.base = plan_thread_space(plan, thread)};
     lay_out_worker(&w, &plan->shape, &c);
-    size_t floats = part_floats(&plan->shape);
-    w.part = j->parts + ((size_t)(set * plan->n_parts + part) * (size_t)plan->chunk_q) * floats;
-    memset(w.part, 0, (size_t)j->walk.n * floats * sizeof(float));
+    w.part = j->parts + ((size_t)(set * plan->n_parts + part) * (size_t)plan->chunk_q) *
+                            part_floats(&plan->shape);
+    w.part_row = (int64_t)part * plan->chunk_q * plan->shape.n_q_heads;
+    return w;
+}
+
+static void take_part(void *job, int thread, int32_t set, int32_t part) {
+    grad_job *j = job;
+    grad_worker w = worker_of(j, thread, set, part);
+    size_t floats = (size_t)j->walk.n * part_floats(&j->walk.plan->shape);
+    memset(w.part, 0, floats * sizeof(float));
     walk_part(&j->walk, set, part, visit_block, &w);
+}
+
+static void bound_part(void *job, int thread, int32_t set, int32_t part) {
+    grad_job *j = job;
+    grad_worker w = worker_of(j, thread, set, part);
+    int64_t heads = j->walk.plan->shape.n_q_heads;
+    for (int64_t q = 0; q < j->walk.n; q++)
+        for (int64_t h = set * j->group; h < (set + 1) * j->group; h++) {
+            j->max_parts[w.part_row + q * heads + h] = -INFINITY;
+            j->delta_parts[w.part_row + q * heads + h] = 0;
+        }
+    walk_part(&j->walk, set, part, visit_bounds, &w);
+}
+
+/* In the order of parts. */
+static void merge_bounds(void *job, int32_t query) {
+    grad_job *j = job;
+    const msa_plan *plan = j->walk.plan;
+    int64_t heads = plan->shape.n_q_heads, step = plan->chunk_q * heads;
+    for (int64_t i = query * heads; i < (query + 1) * heads; i++) {
+        j->max[i] = -INFINITY;
+        j->delta[i] = 0;
+        for (int32_t p = 0; p < plan->n_parts; p++) {
+            if (j->max_parts[p * step + i] > j->max[i]) j->max[i] = j->max_parts[p * step + i];
+            j->delta[i] += j->delta_parts[p * step + i];
+        }
+        if (j->max[i] == -INFINITY) j->max[i] = 0; /* scores of -inf alone weigh nothing */
+    }
 }
 
 static void sum_query(void *job, int32_t query) {
@@ -280,8 +374,10 @@ static msa_status run_grad(msa_plan *plan, const msa_grad_args *args, msa_error 
     j.walk.selection = args->selection;
     j.walk.n_rows = plan->total_q;
     j.walk.n_sets = plan->shape.n_kv_heads;
-    static const walk_pass passes[] = {{NULL, take_delta}, {take_part, sum_query}};
-    walk_run(&j.walk, zero_keys, passes, 2, &j);
+    static const walk_pass plain[] = {{NULL, take_delta}, {take_part, sum_query}};
+    static const walk_pass rounded[] = {
+        {NULL, take_delta}, {bound_part, merge_bounds}, {take_part, sum_query}};
+    walk_run(&j.walk, zero_keys, plan->p_e4m3 ? rounded : plain, plan->p_e4m3 ? 3 : 2, &j);
     return MSA_OK;
 }
 

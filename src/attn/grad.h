@@ -22,7 +22,8 @@ typedef struct grad_block {
     int dim, stride;
 } grad_block;
 
-void grad_block_lay_out(grad_block *b, const msa_shape *s, int dim, bool rows, carver *c);
+enum { GRAD_PANELS = 1, GRAD_ROWS_OF_KEYS = 2 };
+void grad_block_lay_out(grad_block *b, const msa_shape *s, int dim, int what, carver *c);
 /* Reads the first n tokens of a block. */
 void grad_block_open(grad_block *b, const msa_plan *plan, const msa_lane *lane,
                      const plan_request *r, int32_t head, int64_t block, int n);

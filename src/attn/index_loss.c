@@ -50,8 +50,8 @@ typedef struct loss_visit {
 
 static void lay_out_worker(loss_worker *w, const msa_shape *s, carver *c) {
     size_t rows = GRAD_ROWS, index_stride = (size_t)grad_stride(s->index_dim);
-    grad_block_lay_out(&w->k, s, s->head_dim, false, c);
-    grad_block_lay_out(&w->ki, s, s->index_dim, true, c);
+    grad_block_lay_out(&w->k, s, s->head_dim, GRAD_PANELS, c);
+    grad_block_lay_out(&w->ki, s, s->index_dim, GRAD_PANELS | GRAD_ROWS_OF_KEYS, c);
     w->q = carve(c, (rows + 3) * (size_t)grad_stride(s->head_dim), sizeof(float));
     w->qi = carve(c, (rows + 3) * index_stride, sizeof(float));
     w->lse = carve(c, rows, sizeof(float));

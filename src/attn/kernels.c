@@ -5,7 +5,8 @@
     {                                                                                              \
         pack_panels_##isa, pack_rows_##isa, score_block_##isa, attend_block_##isa,                 \
             select_above_##isa, select_floor_##isa, merge_parts_##isa, attend_grad_##isa,          \
-            loss_lse_##isa, loss_teacher_##isa, loss_student_##isa                                 \
+            loss_lse_##isa, loss_teacher_##isa, loss_student_##isa, e4m3_bounds_##isa,             \
+            e4m3_grad_##isa, e4m3_values_##isa                                                     \
     }
 #define DECLARE(isa)                                                                               \
     extern pack_panels_fn pack_panels_##isa;                                                       \
@@ -18,7 +19,10 @@
     extern attend_grad_fn attend_grad_##isa;                                                       \
     extern loss_lse_fn loss_lse_##isa;                                                             \
     extern loss_teacher_fn loss_teacher_##isa;                                                     \
-    extern loss_student_fn loss_student_##isa;
+    extern loss_student_fn loss_student_##isa;                                                     \
+    extern e4m3_bounds_fn e4m3_bounds_##isa;                                                       \
+    extern e4m3_grad_fn e4m3_grad_##isa;                                                           \
+    extern e4m3_values_fn e4m3_values_##isa;
 
 DECLARE(scalar)
 #if defined(__x86_64__)

@@ -79,7 +79,7 @@ static inline int grad_stride(int dim) {
 #define GRAD_ROWS     32 /* rows a call takes at most */
 #define GRAD_S_STRIDE (256 + 16)
 static inline size_t grad_scratch_floats(void) {
-    return 2 * (size_t)(GRAD_ROWS + 3) * GRAD_S_STRIDE;
+    return 3 * (size_t)(GRAD_ROWS + 3) * GRAD_S_STRIDE;
 }
 
 typedef struct grad_keys {
@@ -101,6 +101,17 @@ typedef struct grad_rows {
 typedef void attend_grad_fn(const grad_keys *keys, const grad_rows *rows, float scale,
                             float *scratch);
 
+/* Probabilities through E4M3: P8 = E4M3(448 * 2^(scale_log2 q . k - max_log2)) / 448, times
+ * 2^(max_log2 - lse_log2) to make them sum to about 1. */
+
+/* Before a gradient: max[i] the greatest scale_log2 q . k so far, delta[i] += sum of P d_out . v;
+ * the rows' own delta is not read, and neither are dq, dk, dv. */
+typedef void e4m3_bounds_fn(const grad_keys *keys, const grad_rows *rows, float scale, float *max,
+                            float *delta, float *scratch);
+/* attend_grad, dv by the rounded probabilities; max_log2 [n]. */
+typedef void e4m3_grad_fn(const grad_keys *keys, const grad_rows *rows, const float *max_log2,
+                          float scale, float *scratch);
+
 /* Running log-sum-exp of rows over keys: m the greatest scale_log2 * q . k, l the sum of
  * 2^(scale_log2 q . k - m); they start at -inf and 0. */
 typedef struct loss_rows {
@@ -117,6 +128,11 @@ typedef void loss_lse_fn(const loss_rows *rows, const float *panels, int n_keys,
 typedef void loss_teacher_fn(const loss_rows *rows, const float *panels, int n_keys,
                              const float *lse_log2, int first_row, int group, float *p,
                              float *scratch);
+
+/* o[i] += sum over the keys row i sees of their P8 (above) times v; v_rows as grad_keys.k_rows. */
+typedef void e4m3_values_fn(const loss_rows *rows, const float *panels, const float *v_rows,
+                            int n_keys, const float *max_log2, const float *lse_log2,
+                            float *const *o, float *scratch);
 
 /* The student of up to GRAD_ROWS queries. p holds the sum over the group, of which `share` (1 / G)
  * is the teacher. kl[i] += sum of P (log2 P - log2 Pi) in double; with dq not NULL, the terms of
@@ -146,6 +162,9 @@ typedef struct attn_kernels {
     loss_lse_fn *loss_lse;
     loss_teacher_fn *loss_teacher;
     loss_student_fn *loss_student;
+    e4m3_bounds_fn *e4m3_bounds;
+    e4m3_grad_fn *e4m3_grad;
+    e4m3_values_fn *e4m3_values;
 } attn_kernels;
 
 const attn_kernels *attn_kernels_get(void);

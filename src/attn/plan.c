@@ -131,6 +131,8 @@ static msa_status check_options(const msa_plan_options *o, msa_error *err) {
     if (o->n_splits < 0 || o->n_splits > 1024)
         return error_set(err, MSA_E_ARG, "options: n_splits is %d; expected 0 to 1024",
                          o->n_splits);
+    if (o->p_e4m3 < 0 || o->p_e4m3 > 1)
+        return error_set(err, MSA_E_ARG, "options: p_e4m3 is %d; expected 0 or 1", o->p_e4m3);
     return MSA_OK;
 }
 
@@ -185,6 +187,12 @@ msa_status plan_prepare(msa_plan **plan, plan_op op, const msa_shape *shape, con
         return error_set(err, MSA_E_ARG,
                          "the plan to be reused belongs to another operator; pass NULL or one of "
                          "the same");
+    if (options->p_e4m3 && (op == PLAN_INDEX || op == PLAN_DECODE || op == PLAN_INDEX_LOSS))
+        return error_set(err, MSA_E_UNSUPPORTED,
+                         "options: p_e4m3 is set; dense, sparse and their gradients know it");
+    if (options->p_e4m3 && batch->page_table)
+        return error_set(err, MSA_E_UNSUPPORTED,
+                         "options: p_e4m3 is set; it needs contiguous keys, not a page table");
     msa_plan *p = *plan ? *plan : mem_calloc(1, sizeof *p);
     if (!p) return error_set(err, MSA_E_NOMEM, "no memory for a plan");
     p->op = op;
@@ -196,6 +204,7 @@ msa_status plan_prepare(msa_plan **plan, plan_op op, const msa_shape *shape, con
     }
     p->shape = *shape;
     p->n_threads = options->n_threads ? options->n_threads : omp_get_max_threads();
+    p->p_e4m3 = options->p_e4m3 != 0;
     p->order = options->order;
     p->n_splits = options->n_splits;
     p->n_items = 0;

@@ -66,6 +66,7 @@ struct msa_plan {
     char *workspace;
     size_t workspace_capacity;
 
+    bool p_e4m3;      /* option of that name */
     msa_order order;  /* sparse */
     int32_t n_splits; /* most splits of any item; 1: outputs are written directly */
     int64_t chunk_q;  /* sparse, KV-outer, and gradients: queries per pass */
