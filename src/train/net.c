@@ -140,9 +140,6 @@ int64_t *net_load(net *n) {
 
 static msa_status check_mode(const net *n, const net_mode *m, msa_error *err) {
     bool index = n->n_index_layers > 0, ablation = m->index_value || m->lm_index;
-    if (m->fp8_p)
-        return error_set(err, MSA_E_UNSUPPORTED,
-                         "mode: fp8_p: the attention operators have no E4M3 probabilities");
     if (m->checkpoint && !n->checkpoint)
         return error_set(err, MSA_E_ARG, "mode: checkpoint: the network was created without it");
     if (!index && (m->sparse || m->kl != NET_KL_OFF || ablation))

@@ -33,7 +33,8 @@ typedef struct net_mode {
     bool detach;      /* the index branch reads stop-gradient(X); off only as an ablation */
     bool index_value; /* ablation: the index branch also attends and adds its own output */
     bool lm_index;    /* ablation: the index branch learns from the LM loss alone */
-    bool fp8_p;       /* probabilities of the main branch through E4M3, straight-through */
+    bool fp8_p;       /* probabilities of the main branch through E4M3, straight-through; the
+                         teacher's stay exact */
     int32_t kl_rows;  /* query rows sampled per document for the KL; 0: all */
     bool checkpoint;  /* keep only layer inputs; run each layer's forward again in backward */
     uint64_t seed;    /* of what is sampled in this step */

@@ -289,6 +289,8 @@ class Net:
                 logits = logits + student.repeat_interleave(group, 0)
         masked = logits.masked_fill(~chosen.repeat_interleave(group, 0), -math.inf)
         p = masked.softmax(-1)
+        if mode["fp8_p"]:
+            p = p + (self.through_e4m3(masked) - p).detach()
         out = torch.einsum("htj,jhd->thd", p, v.repeat_interleave(group, 1)).reshape(T, hq * d)
         out = out @ w[at + "o_proj.weight"].T
         if has_index and mode["index_value"]:
@@ -305,6 +307,17 @@ class Net:
                 support = (self.visible & far).expand(hkv, T, T)
             self.kl[layer] = self.divergence(logits.detach(), student, support, mode)
         return out
+
+    def through_e4m3(self, logits):
+        """Probabilities as E4M3 holds them: 448 at the greatest, the sum not rounded."""
+        e = (logits.detach() - logits.detach().amax(-1, keepdim=True)).exp()
+        rounded = (448 * e).float().to(torch.float8_e4m3fn).to(self.dtype)
+        # How near a value came to the middle between two codes, relative to itself.
+        near = (448 * e).double()
+        step = 2.0 ** (near.clamp_min(2.0**-6).log2().floor() - 3)
+        middle = ((near / step - 0.5) - (near / step - 0.5).round()).abs() * step / near
+        self.smallest_gap = min(self.smallest_gap, middle[near > 2.0**-20].min().item() * 50)
+        return rounded / 448 / e.sum(-1, keepdim=True)
 
     def divergence(self, logits, student, support, mode):
         """KL(teacher || student) of each group, mean over the rows that count."""

@@ -81,6 +81,7 @@ MODE = {
     "index_value": False,
     "lm_index": False,
     "kl_rows": 0,
+    "fp8_p": False,
     "seed": 5,
 }
 QWEN2, QWEN3 = dict(LLAMA, qkv_bias=True), dict(LLAMA, qk_norm=True)
@@ -103,6 +104,8 @@ CASES = {
     "m3_value": (VALUE, {**SPARSE, "kl": "selected", "index_value": True, "detach": False}),
     "m3_lm_index_dense": (M3, {"lm_index": True}),
     "m3_lm_index": (M3, {**SPARSE, "lm_index": True}),
+    "m3_fp8_warm": (M3, {"kl": "visible", "fp8_p": True}),
+    "m3_fp8": (M3, {**SPARSE, "kl": "selected", "fp8_p": True}),
     "llama_dense": (LLAMA, {}),
     "llama_warm": (LLAMA, {"kl": "visible"}),
     "llama_sparse": (LLAMA, {**SPARSE, "kl": "selected"}),

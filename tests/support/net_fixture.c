@@ -68,6 +68,8 @@ const net_case CASES[N_CASES] = {
      {.lm = true, .lambda = 0.5f, .seed = 5, SPARSE, KL(SELECTED), .index_value = true}},
     {"m3_lm_index_dense", M3, {BASE, .lm_index = true}},
     {"m3_lm_index", M3, {BASE, SPARSE, .lm_index = true}},
+    {"m3_fp8_warm", M3, {BASE, KL(VISIBLE), .fp8_p = true}},
+    {"m3_fp8", M3, {BASE, SPARSE, KL(SELECTED), .fp8_p = true}},
     {"llama_dense", LLAMA, {BASE}},
     {"llama_warm", LLAMA, {BASE, KL(VISIBLE)}},
     {"llama_sparse", LLAMA, {BASE, SPARSE, KL(SELECTED)}},

@@ -43,7 +43,7 @@ typedef struct net_case {
 #define SPARSE   .sparse = true
 #define KL(kind) .kl = NET_KL_##kind
 
-enum { N_CASES = 22 };
+enum { N_CASES = 24 };
 extern const net_case CASES[N_CASES];
 arch net_case_arch(const net_case *c);
 /* The mode of the case of that name. */
