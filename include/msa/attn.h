@@ -199,7 +199,7 @@ typedef struct msa_attn_args {
     int64_t n_blocks; /* of max_score: >= blocks of the longest request */
 } msa_attn_args;
 
-/* With option p_e4m3 O[t,h] is sum of P8[j] v[j] / (448 l) instead, with P8 = E4M3(448 exp(s[j] - m)),
+/* With option p_e4m3 O[t,h] is sum of P8[j] v[j] / (448 l) instead: P8 = E4M3(448 exp(s[j] - m)),
  * rounded to nearest even, m the greatest score the row sees and l = sum of exp(s[j] - m), which is
  * not rounded. LSE stays. It takes one product more; there is no max_score. */
 

@@ -30,9 +30,9 @@ extern "C" {
  *   dq[t,h] = scale * sum over j of dS k[j]
  *   dk[j]   = scale * sum over t, h of dS q[t,h]        dv[j] = sum over t, h of P d_out[t,h] */
 
-/* With option p_e4m3, as in the forward plan, the rounding counts as the identity (straight-through):
- * dv takes the rounded probabilities, dS the exact ones and delta = sum of P dP, whatever out holds.
- * It takes two products more. */
+/* With option p_e4m3, as in the forward plan, the rounding counts as the identity
+ * (straight-through): dv takes the rounded probabilities, dS the exact ones, delta is the sum of
+ * P dP, whatever out holds. It takes two products more. */
 
 typedef struct msa_grad_args {
     const float *q;                 /* [total_q, Hq, d] */

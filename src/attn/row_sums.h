@@ -1,5 +1,6 @@
-/* row_sums.h: log-sum-exps that are found block after block in parts (walk.h): a running maximum and
- * sum for each part, query and column (a head, or a group), merged in the order of parts. Base 2. */
+/* row_sums.h: log-sum-exps that are found block after block in parts (walk.h): a running maximum
+ * and sum for each part, query and column (a head, or a group), merged in the order of parts.
+ * Base 2. */
 #ifndef MSA_ATTN_ROW_SUMS_H
 #define MSA_ATTN_ROW_SUMS_H
 
