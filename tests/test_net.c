@@ -146,6 +146,34 @@ static void warm_up_leaves_the_main_branch_dense_to_the_bit(void **state) {
     fixture_drop(dense);
 }
 
+/* FP8 probabilities: the loss moves, but little, and the gradients point the same way. */
+static void rounded_probabilities_change_a_step_a_little(void **state) {
+    (void)state;
+    for (int sparse = 0; sparse <= 1; sparse++) {
+        arch a = train_arch_m3();
+        fixture *plain = fixture_make(&a, 3, false, 2), *rounded = fixture_make(&a, 3, false, 2);
+        net_mode mode = train_mode();
+        mode.sparse = sparse;
+        mode.kl = sparse ? NET_KL_SELECTED : NET_KL_VISIBLE;
+        fixture_step(plain, &mode);
+        mode.fp8_p = true;
+        fixture_step(rounded, &mode);
+        assert_true(plain->losses.lm != rounded->losses.lm);
+        assert_true(fabs(plain->losses.lm - rounded->losses.lm) < 1e-2 * plain->losses.lm);
+        for (int32_t k = 0; k < plain->p->n; k++) {
+            const param *t = &plain->p->list[k];
+            double difference = 0, norm = 0;
+            for (int64_t i = t->at; i < t->at + t->n_out * t->n_in; i++) {
+                difference += pow((double)plain->p->g[i] - (double)rounded->p->g[i], 2);
+                norm += pow((double)plain->p->g[i], 2);
+            }
+            assert_true(sqrt(difference) <= 0.6 * sqrt(norm)); /* experts may be chosen otherwise */
+        }
+        fixture_drop(plain);
+        fixture_drop(rounded);
+    }
+}
+
 static void gradients_add_up_and_scale(void **state) {
     (void)state;
     arch a = train_arch_llama();
@@ -191,6 +219,7 @@ int main(void) {
         cmocka_unit_test(without_kl_no_index_weight_moves),
         cmocka_unit_test(kl_moves_index_weights_and_no_bit_of_another_gradient),
         cmocka_unit_test(warm_up_leaves_the_main_branch_dense_to_the_bit),
+        cmocka_unit_test(rounded_probabilities_change_a_step_a_little),
         cmocka_unit_test(gradients_add_up_and_scale),
         cmocka_unit_test(frozen_weights_get_no_gradient_and_change_no_other),
     };

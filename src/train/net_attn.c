@@ -68,7 +68,9 @@ static msa_status plan_value(net *n, const msa_batch *batch, const msa_plan_opti
 msa_status attn_plan(net *n, msa_error *err) {
     msa_batch batch = batch_of(n);
     msa_plan_options o = {.n_threads = n->n_threads};
-    msa_status status = plan_main(n, &batch, &o, err);
+    msa_plan_options main = o;
+    main.p_e4m3 = n->mode.fp8_p;
+    msa_status status = plan_main(n, &batch, &main, err);
     if (status || n->n_index_layers == 0) return status;
     if (n->mode.sparse && n->mode.selection == NET_SELECT_INDEX)
         status = msa_index_plan(&n->plans.index, &n->shape, &batch, &o, err);
