@@ -206,6 +206,7 @@ static void every_recipe_runs_and_moves_what_it_should(void **state) {
         "recipe.index_value=true run.format=none",
         "recipe.selection=sink-window model.index.init=1 run.format=none",
         "recipe.selection=random",
+        "recipe.fp8_p=true",
         "recipe.kl_rows=8 recipe.kl_sparse=visible",
         "model.index.local=0",
         "run.format=both",

@@ -97,7 +97,7 @@ typedef struct train_config {
         double lambda;
         int32_t kl_warmup, kl_sparse; /* net_kl */
         int32_t selection;            /* net_selection */
-        bool detach, index_value, lm_index;
+        bool detach, index_value, lm_index, fp8_p;
         int64_t kl_rows;
     } recipe;
     struct {

@@ -164,6 +164,8 @@ const config_key CONFIG_KEYS[] = {
          "ablation: the index branch attends too and adds its output"),
     BOOL("recipe.lm_index", recipe.lm_index, "false",
          "ablation: the index branch learns from the LM loss alone"),
+    BOOL("recipe.fp8_p", recipe.fp8_p, "false",
+         "probabilities of the main branch pass through FP8 E4M3, straight-through backward"),
     INT("recipe.kl_rows", recipe.kl_rows, 0, 1 << 24, "0",
         "query rows sampled per document for the KL loss; 0: all"),
 

@@ -31,11 +31,9 @@ static msa_support support_of(net_kl kl) {
 }
 
 /* Plans of the main branch: dense layers, and those that select. */
-static msa_status plan_main(net *n, const msa_batch *batch, const msa_plan_options *options,
+static msa_status plan_main(net *n, const msa_batch *batch, const msa_plan_options *o,
                             msa_error *err) {
     net_plans *p = &n->plans;
-    msa_plan_options main = *options, *o = &main;
-    main.p_e4m3 = n->mode.fp8_p;
     msa_shape wide = n->mode.lm_index ? wide_shape(n) : n->shape;
     bool some_dense = !n->mode.sparse || n->n_index_layers < n->arch->n_layers;
     bool some_sparse = n->mode.sparse && n->n_index_layers > 0;

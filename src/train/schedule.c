@@ -33,6 +33,7 @@ recipe recipe_of(const train_config *c) {
                      .detach = c->recipe.detach,
                      .index_value = c->recipe.index_value,
                      .lm_index = c->recipe.lm_index,
+                     .fp8_p = c->recipe.fp8_p,
                      .kl_rows = (int32_t)c->recipe.kl_rows,
                      .checkpoint = c->run.recompute};
     net_mode warm = base, sparse = base, index = base;

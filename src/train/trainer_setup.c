@@ -154,9 +154,10 @@ static void describe_phase(const recipe_phase *p, bytes *out) {
     if (m->kl != NET_KL_OFF)
         n += snprintf(line + n, sizeof line - (size_t)n, "%s%g KL over %s", m->lm ? " + " : "",
                       (double)m->lambda, KL[m->kl]);
-    snprintf(line + n, sizeof line - (size_t)n, "%s%s%s\n",
+    snprintf(line + n, sizeof line - (size_t)n, "%s%s%s%s\n",
              m->detach ? "" : ", without stop-gradient", m->index_value ? ", index values" : "",
-             m->lm_index ? ", index scores in the logits" : "");
+             m->lm_index ? ", index scores in the logits" : "",
+             m->fp8_p ? ", probabilities through E4M3" : "");
     bytes_append_text(out, line);
 }
 
