@@ -200,7 +200,7 @@ static void matches_reference(const fixture *f, const msa_session_params *p) {
 
 static void every_family_matches_the_double_reference(void **state) {
     (void)state;
-    for (int i = 0; i < N_FAMILIES; i++) {
+    for (int i = 0; i < N_FAMILIES; i += test_brief() ? M3 : 1) {
         fixture f = open_family(i);
         msa_session_params p = small_params(&f, MSA_ATTN_DENSE);
         matches_reference(&f, &p);
@@ -215,7 +215,7 @@ static void every_family_matches_the_double_reference(void **state) {
 /* The branch in the model's file, or beside it; leading dense layers, or none. */
 static void an_index_branch_selects_as_the_double_reference_does(void **state) {
     (void)state;
-    for (int i = 0; i < N_FAMILIES; i++) {
+    for (int i = test_brief() ? M3 : 0; i < N_FAMILIES; i++) {
         tiny_params t = i == M3 ? tiny_m3(41) : tiny_defaults(FAMILIES[i], 40 + (uint64_t)i);
         t.index.dim = i == 2 ? 40 : 16, t.index.block = 16, t.index.topk = 4;
         t.index.local = 1, t.index.init = i % 2 && i != M3;
@@ -312,19 +312,21 @@ static void every_isa_selects_the_same(void **state) {
     (void)state;
     msa_isa isas[MSA_ISA_COUNT], best = msa_isa_current();
     int n_isas = isas_available(isas);
-    fixture f = open_family(0);
-    msa_session_params p = small_params(&f, MSA_ATTN_MSA);
-    for (int i = 0; i < n_isas; i++) {
-        assert_int_equal(msa_isa_use(isas[i], NULL), MSA_OK);
-        matches_reference(&f, &p);
+    for (int family = 0; family < N_FAMILIES; family += M3) {
+        fixture f = open_family(family);
+        msa_session_params p = small_params(&f, MSA_ATTN_MSA);
+        for (int i = 0; i < n_isas; i++) {
+            assert_int_equal(msa_isa_use(isas[i], NULL), MSA_OK);
+            matches_reference(&f, &p);
+        }
+        msa_isa_use(best, NULL);
+        close_fixture(&f);
     }
-    msa_isa_use(best, NULL);
-    close_fixture(&f);
 }
 
 static void one_by_one_equals_chunks_equals_all_at_once(void **state) {
     (void)state;
-    for (int i = 0; i < N_FAMILIES; i++) {
+    for (int i = test_brief() ? M3 : 0; i < N_FAMILIES; i++) {
         fixture f = open_family(i);
         msa_session_params p = small_params(&f, MSA_ATTN_MSA);
         size_t n_logits = (size_t)N * (size_t)f.tiny->params.n_vocab;
@@ -369,7 +371,7 @@ static void threads_give_the_same_bits(int family) {
 
 static void any_number_of_threads_gives_the_same_bits(void **state) {
     (void)state;
-    threads_give_the_same_bits(2);
+    if (!test_brief()) threads_give_the_same_bits(2);
     threads_give_the_same_bits(M3);
 }
 
@@ -390,7 +392,7 @@ static void reach_of_all_is_dense(int family) {
 
 static void all_blocks_in_reach_is_dense(void **state) {
     (void)state;
-    reach_of_all_is_dense(0);
+    if (!test_brief()) reach_of_all_is_dense(0);
     reach_of_all_is_dense(M3);
 }
 
@@ -431,7 +433,7 @@ static void rewound_gives_the_same_bits(int family) {
 
 static void rewinding_and_feeding_again_gives_the_same_bits(void **state) {
     (void)state;
-    rewound_gives_the_same_bits(1);
+    if (!test_brief()) rewound_gives_the_same_bits(1);
     rewound_gives_the_same_bits(M3);
 }
 
@@ -470,7 +472,7 @@ static void forks_go_their_own_way(int family) {
 
 static void forks_are_timelines_of_their_own(void **state) {
     (void)state;
-    forks_go_their_own_way(0);
+    if (!test_brief()) forks_go_their_own_way(0);
     forks_go_their_own_way(M3);
 }
 
