@@ -86,7 +86,11 @@ static msa_status open_model(opened *o, const char *path, msa_error *err) {
     if (status == MSA_OK) status = weights_load(&w, o->gguf, err);
     if (status != MSA_OK) return status;
     o->arch = w->arch;
+    bool scaled = w->rope.factors || w->rope.linear_factor != 1;
     weights_free(w);
+    if (scaled)
+        return error_set(err, MSA_E_UNSUPPORTED,
+                         "'%s' scales its RoPE, which is neither trained nor written", path);
     return MSA_OK;
 }
 
