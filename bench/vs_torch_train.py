@@ -205,7 +205,7 @@ class Torch:
 
 
 def msa_steps(phase, args, folder):
-    """Seconds of each step and shares of FMA peak, the first step left out."""
+    """Seconds of each step and shares of FMA peak, the first step left out; peak memory in MB."""
     config = dict(
         model=MODEL,
         data=dict(context=args.context, rows=args.rows, weight=0),
@@ -213,14 +213,17 @@ def msa_steps(phase, args, folder):
         recipe={"warmup": 0 if phase == "dense" else args.steps + 1, **PHASES[phase]},
         schedule=dict(warmup=0),
         log=dict(every=1, diagnostics=0, eval=0, checkpoint=0),
-        run=dict(steps=args.steps + 1, threads=args.threads, format="safetensors"),
+        run=dict(steps=args.steps + 1, threads=args.threads, format="none"),
     )
     path, out = Path(folder) / "config.json", Path(folder) / phase
     path.write_text(json.dumps(config))
     command = [rivals.ROOT / "build" / "msa", "train", path, "-o", out, "--sample", "0"]
-    run = subprocess.run(command, capture_output=True, text=True)
-    if run.returncode:
-        sys.exit(run.stderr)
+    with open(Path(folder) / "output", "w+") as output:
+        run = subprocess.Popen(command, stdout=output, stderr=output)
+        _, status, usage = os.wait4(run.pid, 0)
+        output.seek(0)
+        if status:
+            sys.exit(output.read())
     steps = []
     for line in (out / "log.jsonl").read_text().splitlines():
         record = json.loads(line)
@@ -228,7 +231,7 @@ def msa_steps(phase, args, folder):
             tokens = args.context * args.rows
             steps.append((tokens / record["tokens_per_s"], record["fma_share"]))
     subprocess.run(["rm", "-r", out], check=True)
-    return steps[1:]
+    return steps[1:], usage.ru_maxrss / 1024
 
 
 def main():
@@ -242,19 +245,22 @@ def main():
     torch.set_num_threads(args.threads)
     rival = Torch(args.context, args.rows)
     print(f"{args.rows} x {args.context} tokens, {args.threads} threads, f32; seconds a step")
-    print(f"{'phase':8} {'msa':>8} {'of peak':>8} {'torch':>8} {'torch / msa':>12}")
+    print(f"{'phase':8} {'msa':>8} {'of peak':>8} {'MB':>6} {'torch':>8} {'torch / msa':>12}")
     with tempfile.TemporaryDirectory() as folder:
         for phase in PHASES:
             ours, shares, theirs = [], [], []
             for _ in range(args.rounds):
-                for seconds, share in msa_steps(phase, args, folder):
-                    ours.append(seconds)
-                    shares.append(share)
+                steps, megabytes = msa_steps(phase, args, folder)
+                ours += [seconds for seconds, _ in steps]
+                shares += [share for _, share in steps]
                 rival.step(phase)
                 theirs += [rival.step(phase) for _ in range(args.steps)]
             a, b = statistics.median(ours), statistics.median(theirs)
             share = statistics.median(shares)
-            print(f"{phase:8} {a:8.3f} {share:8.0%} {b:8.3f} {b / a:12.1f}", flush=True)
+            print(
+                f"{phase:8} {a:8.3f} {share:8.0%} {megabytes:6.0f} {b:8.3f} {b / a:12.1f}",
+                flush=True,
+            )
 
 
 main()
