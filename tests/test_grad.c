@@ -363,6 +363,54 @@ static void documents_do_not_meet(void **state) {
     }
 }
 
+/* Keys of another layout, texts with room between them, another scale: the same mathematics. */
+static void strides_gaps_and_scales_are_honoured(void **state) {
+    (void)state;
+    enum { D = 16, H = 2, GAP = 5, T = 33 + 20 };
+    int len[] = {33, 20};
+    grad_case g;
+    grad_case_make(&g, small_shape(4, H, D, 16, 2), 2, len, len, MSA_F32, false, 6);
+    const float *k = g.c.stored[0], *v = g.c.stored[1];
+    float *moved[2] = {new_array((T + 2 * GAP) * H * D, 4), new_array((T + 2 * GAP) * H * D, 4)};
+    int64_t start[2] = {GAP, 33 + 2 * GAP}, stride_head = (T + 2 * GAP) * D;
+    for (int64_t t = 0; t < T; t++)
+        for (int64_t h = 0; h < H; h++)
+            for (int64_t c = 0; c < D; c++) {
+                int64_t to = h * stride_head + (t + (t < 33 ? GAP : 2 * GAP)) * D + c;
+                moved[0][to] = k[(t * H + h) * D + c] * 2; /* and half the scale */
+                moved[1][to] = v[(t * H + h) * D + c];
+            }
+    size_t n_k = (T + 2 * GAP) * H * D;
+    float *dk = new_array(n_k, 4), *dv = new_array(n_k, 4);
+    memset(dk, 0xff, n_k * 4);
+    memset(dv, 0xff, n_k * 4);
+    msa_grad_args args = args_of(&g);
+    args.k = (msa_lane){.data = moved[0], .stride_token = D, .stride_head = stride_head};
+    args.v = (msa_lane){.data = moved[1], .stride_token = D, .stride_head = stride_head};
+    args.scale = 0.125f, args.dk = dk, args.dv = dv;
+    msa_batch batch = g.c.batch;
+    batch.kv_start = start;
+    msa_plan *plan = NULL;
+    msa_error err;
+    assert_ok(msa_dense_grad_plan(&plan, &g.c.shape, &batch, NULL, &err), &err);
+    assert_ok(msa_dense_grad_run(plan, &args, &err), &err);
+    assert_close(g.dq, g.true_dq, NULL, g.n_q, "dq", "moved");
+    const int64_t row = H * D, first = 33 * row, second = 20 * row;
+    for (size_t i = 0; i < g.n_k; i++) g.true_dk[i] /= 2;
+    assert_close(dk + GAP * row, g.true_dk, NULL, (size_t)first, "dk", "first text");
+    assert_close(dv + GAP * row, g.true_dv, NULL, (size_t)first, "dv", "first text");
+    assert_close(dk + start[1] * row, g.true_dk + first, NULL, (size_t)second, "dk", "second text");
+    assert_close(dv + start[1] * row, g.true_dv + first, NULL, (size_t)second, "dv", "second text");
+    for (int64_t i = 0; i < GAP * row; i++) {
+        assert_true(isnan(dk[i]) && isnan(dv[i])); /* of no text: left alone */
+        assert_true(isnan(dk[(33 + GAP) * row + i]) && isnan(dv[(33 + GAP) * row + i]));
+    }
+    msa_plan_free(plan);
+    void *const all[] = {moved[0], moved[1], dk, dv};
+    for (int i = 0; i < 4; i++) free(all[i]);
+    grad_case_free(&g);
+}
+
 static void queries_that_see_nothing_have_no_gradient(void **state) {
     (void)state;
     grad_case g;
@@ -519,6 +567,7 @@ int main(void) {
         cmocka_unit_test(lists_of_another_order_and_layout_give_the_same_bits),
         cmocka_unit_test(selecting_everything_is_dense),
         cmocka_unit_test(documents_do_not_meet),
+        cmocka_unit_test(strides_gaps_and_scales_are_honoured),
         cmocka_unit_test(queries_that_see_nothing_have_no_gradient),
         cmocka_unit_test(gradients_are_those_of_pytorch),
         cmocka_unit_test(bad_arguments_are_named),
