@@ -156,28 +156,45 @@ static void take_delta(void *job, int32_t query) {
     }
 }
 
-/* Rows first..first+n of the block's queries, G to the query. */
-static void gather(grad_worker *w, int32_t head, const int32_t *queries, int32_t first, int32_t n,
-                   int32_t n_rows) {
+/* Where a row of a visit is: a query of its list and one of the group's heads. */
+typedef struct row_place {
+    int32_t at, head;
+} row_place;
+
+static row_place place_of(int32_t row, int32_t group) {
+    return (row_place){row / group, row % group};
+}
+static void step(row_place *p, int32_t group) {
+    if (++p->head < group) return;
+    p->head = 0;
+    p->at++;
+}
+
+/* Rows first.. of the block's queries, G to the query, as many as a call takes; what they see of
+ * n_keys keys from `token` on. Returns how many. */
+static int32_t gather(grad_worker *w, int32_t head, int64_t token, int32_t n_keys,
+                      const int32_t *queries, int32_t first, int32_t n_rows) {
     const grad_job *j = w->job;
-    int64_t heads = j->walk.plan->shape.n_q_heads;
-    for (int32_t i = first + n; i < first + 2 * n && i < n_rows; i++) { /* those after these */
-        int64_t at = head * j->group + i % j->group;
-        int64_t row = j->walk.queries[queries[i / j->group]].t * heads + at;
+    int64_t heads = j->walk.plan->shape.n_q_heads, left = n_rows - first;
+    int32_t n = left < GRAD_ROWS ? (int32_t)left : GRAD_ROWS, group = j->group;
+    row_place p = place_of(first, group), ahead = place_of(first + n, group);
+    for (int32_t i = 0; i < n; i++, step(&p, group), step(&ahead, group)) {
+        const walk_query *query = &j->walk.queries[queries[p.at]];
+        int64_t at = head * group + p.head, row = query->t * heads + at;
+        grad_copy_row(w->q + i * j->stride, j->args->q + row * j->dim, j->dim);
+        grad_copy_row(w->d_out + i * j->stride, j->args->d_out + row * j->dim, j->dim);
+        w->row[i] = queries[p.at] * heads + at;
+        w->lse[i] = j->lse[w->row[i]];
+        w->delta[i] = j->delta[w->row[i]];
+        w->sees[i] = walk_sees(query->position, token, n_keys);
+        w->dq[i] = w->part + ((int64_t)queries[p.at] * group + p.head) * j->padded;
+        grad_ask_ahead(w->dq[i], j->padded);
+        if (first + n + i >= n_rows) continue;
+        row = j->walk.queries[queries[ahead.at]].t * heads + head * group + ahead.head;
         grad_ask_ahead(j->args->q + row * j->dim, j->dim);
         grad_ask_ahead(j->args->d_out + row * j->dim, j->dim);
     }
-    for (int32_t i = 0; i < n; i++) {
-        int32_t q = queries[(first + i) / j->group], h = (first + i) % j->group;
-        int64_t at = head * j->group + h, row = j->walk.queries[q].t * heads + at;
-        grad_copy_row(w->q + i * j->stride, j->args->q + row * j->dim, j->dim);
-        grad_copy_row(w->d_out + i * j->stride, j->args->d_out + row * j->dim, j->dim);
-        w->lse[i] = j->lse[q * heads + at];
-        w->delta[i] = j->delta[q * heads + at];
-        w->row[i] = q * heads + at;
-        w->dq[i] = w->part + ((int64_t)q * j->group + h) * j->padded;
-        grad_ask_ahead(w->dq[i], j->padded);
-    }
+    return n;
 }
 
 /* Adds the block's sums to its rows of dk and dv. */
@@ -231,14 +248,8 @@ static void meet_block(grad_worker *w, const plan_request *r, int32_t head, int6
     grad_rows rows = {.q = w->q, .d_out = w->d_out, .lse_log2 = w->lse, .delta = w->delta};
     rows.sees = w->sees, rows.dq = w->dq;
     for (int32_t first = 0; first < n * j->group; first += GRAD_ROWS) {
-        int32_t left = n * j->group - first;
-        rows.n = left < GRAD_ROWS ? left : GRAD_ROWS;
-        gather(w, head, queries, first, rows.n, n * j->group);
-        for (int32_t i = 0; i < rows.n; i++) {
-            const walk_query *q = &j->walk.queries[queries[(first + i) / j->group]];
-            w->sees[i] = walk_sees(q->position, block * plan->shape.block, n_keys);
-            keys.n = w->sees[i]; /* ascending: in the end the last's */
-        }
+        rows.n = gather(w, head, block * plan->shape.block, n_keys, queries, first, n * j->group);
+        keys.n = w->sees[rows.n - 1]; /* ascending: the last sees most */
         take(w, &keys, &rows);
     }
 }
