@@ -156,20 +156,6 @@ static void take_delta(void *job, int32_t query) {
     }
 }
 
-/* Where a row of a visit is: a query of its list and one of the group's heads. */
-typedef struct row_place {
-    int32_t at, head;
-} row_place;
-
-static row_place place_of(int32_t row, int32_t group) {
-    return (row_place){row / group, row % group};
-}
-static void step(row_place *p, int32_t group) {
-    if (++p->head < group) return;
-    p->head = 0;
-    p->at++;
-}
-
 /* Rows first.. of the block's queries, G to the query, as many as a call takes; what they see of
  * n_keys keys from `token` on. Returns how many. */
 static int32_t gather(grad_worker *w, int32_t head, int64_t token, int32_t n_keys,
@@ -177,8 +163,8 @@ static int32_t gather(grad_worker *w, int32_t head, int64_t token, int32_t n_key
     const grad_job *j = w->job;
     int64_t heads = j->walk.plan->shape.n_q_heads, left = n_rows - first;
     int32_t n = left < GRAD_ROWS ? (int32_t)left : GRAD_ROWS, group = j->group;
-    row_place p = place_of(first, group), ahead = place_of(first + n, group);
-    for (int32_t i = 0; i < n; i++, step(&p, group), step(&ahead, group)) {
+    grad_place p = grad_place_of(first, group), ahead = grad_place_of(first + n, group);
+    for (int32_t i = 0; i < n; i++, grad_place_step(&p, group), grad_place_step(&ahead, group)) {
         const walk_query *query = &j->walk.queries[queries[p.at]];
         int64_t at = head * group + p.head, row = query->t * heads + at;
         grad_copy_row(w->q + i * j->stride, j->args->q + row * j->dim, j->dim);

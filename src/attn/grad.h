@@ -28,8 +28,8 @@ void grad_block_lay_out(grad_block *b, const msa_shape *s, int dim, int what, ca
 void grad_block_open(grad_block *b, const msa_plan *plan, const msa_lane *lane,
                      const plan_request *r, int32_t head, int64_t block, int n);
 
-/* dst[0..dim) from src, dim a multiple of 8, and zeros up to the next of 16. In pieces of known size,
- * which cost no call: rows are gathered by the million. */
+/* dst[0..dim) from src, dim a multiple of 8, and zeros up to the next of 16. In pieces of known
+ * size, which cost no call: rows are gathered by the million. */
 static inline void grad_copy_row(float *restrict dst, const float *restrict src, int dim) {
     int c = 0;
     for (; c + 16 <= dim; c += 16) memcpy(dst + c, src + c, 16 * sizeof(float));
@@ -37,6 +37,20 @@ static inline void grad_copy_row(float *restrict dst, const float *restrict src,
     memcpy(dst + c, src + c, 8 * sizeof(float));
     memset(dst + c + 8, 0, 8 * sizeof(float));
 }
+/* Where a row of a visit is: a query of its list and one of the group's heads. */
+typedef struct grad_place {
+    int32_t at, head;
+} grad_place;
+
+static inline grad_place grad_place_of(int32_t row, int32_t group) {
+    return (grad_place){row / group, row % group};
+}
+static inline void grad_place_step(grad_place *p, int32_t group) {
+    if (++p->head < group) return;
+    p->head = 0;
+    p->at++;
+}
+
 /* Asks memory for n floats that will be wanted while something else is computed. */
 static inline void grad_ask_ahead(const float *row, int n) {
     for (int c = 0; c < n; c += 16) __builtin_prefetch(row + c, 0, 2);

@@ -31,6 +31,7 @@ typedef struct loss_worker {
     float *q, *qi;            /* [GRAD_ROWS + 3][stride]: heads of queries; queries of the index */
     float *lse, *m, *l;       /* [GRAD_ROWS] */
     int32_t *sees, *row_sees; /* [GRAD_ROWS] of queries, of their heads */
+    int64_t *row;             /* [GRAD_ROWS] query * Hq + head */
     float *p;                 /* [GRAD_ROWS][GRAD_S_STRIDE] */
     float *dki;               /* [B][index_stride] */
     float **dq;
@@ -59,6 +60,7 @@ static void lay_out_worker(loss_worker *w, const msa_shape *s, carver *c) {
     w->l = carve(c, rows, sizeof(float));
     w->sees = carve(c, rows, sizeof(int32_t));
     w->row_sees = carve(c, rows, sizeof(int32_t));
+    w->row = carve(c, rows, sizeof(int64_t));
     w->p = carve(c, rows * GRAD_S_STRIDE, sizeof(float));
     w->dki = carve(c, (size_t)s->block * index_stride, sizeof(float));
     w->dq = carve(c, rows, sizeof *w->dq);
@@ -92,22 +94,22 @@ static loss_visit visit_of(const loss_job *j, const plan_request *r, int32_t hea
     return (loss_visit){r, head, n, (int32_t)(left < B ? left : B), block * B, queries};
 }
 
-/* The row of q that is the visit's i-th, G to the query. */
-static int64_t head_row(const loss_job *j, const loss_visit *v, int32_t i) {
-    const walk_query *q = &j->walk.queries[v->queries[i / j->group]];
-    return q->t * j->walk.plan->shape.n_q_heads + v->head * j->group + i % j->group;
-}
-
-/* n rows of teacher queries from the first-th on, G to the query; what they see. */
+/* n rows of teacher queries from the first-th on, G to the query; what they see, and where they are
+ * among the chunk's. */
 static loss_rows gather_heads(loss_worker *w, const loss_visit *v, int32_t first, int32_t n) {
     const loss_job *j = w->job;
-    for (int32_t i = first + n; i < first + 2 * n && i < v->n * j->group; i++)
-        grad_ask_ahead(j->args->q + head_row(j, v, i) * j->dim, j->dim);
-    for (int32_t i = 0; i < n; i++) {
-        const walk_query *q = &j->walk.queries[v->queries[(first + i) / j->group]];
-        int64_t row = head_row(j, v, first + i);
-        grad_copy_row(w->q + i * j->stride, j->args->q + row * j->dim, j->dim);
+    int64_t heads = j->walk.plan->shape.n_q_heads;
+    int32_t group = j->group, n_rows = v->n * group;
+    grad_place p = grad_place_of(first, group), ahead = grad_place_of(first + n, group);
+    for (int32_t i = 0; i < n; i++, grad_place_step(&p, group), grad_place_step(&ahead, group)) {
+        const walk_query *q = &j->walk.queries[v->queries[p.at]];
+        int64_t at = v->head * group + p.head;
+        grad_copy_row(w->q + i * j->stride, j->args->q + (q->t * heads + at) * j->dim, j->dim);
         w->row_sees[i] = walk_sees(q->position, v->token, v->n_keys);
+        w->row[i] = v->queries[p.at] * heads + at;
+        if (first + n + i >= n_rows) continue;
+        at = j->walk.queries[v->queries[ahead.at]].t * heads + v->head * group + ahead.head;
+        grad_ask_ahead(j->args->q + at * j->dim, j->dim);
     }
     return (loss_rows){n, j->dim, j->stride, w->q, w->row_sees, j->teacher_log2};
 }
@@ -209,9 +211,7 @@ static void sum_teacher(loss_worker *w, const loss_visit *v, int32_t first, int3
     for (int32_t row = 0; row < n * j->group; row += GRAD_ROWS) {
         int32_t left = n * j->group - row, from = first * j->group + row;
         loss_rows rows = gather_heads(w, v, from, left < GRAD_ROWS ? left : GRAD_ROWS);
-        for (int32_t i = 0; i < rows.n; i++)
-            w->lse[i] = j->teacher.lse[v->queries[(from + i) / j->group] * j->teacher.width +
-                                       v->head * j->group + (from + i) % j->group];
+        for (int32_t i = 0; i < rows.n; i++) w->lse[i] = j->teacher.lse[w->row[i]];
         j->kernels->loss_teacher(&rows, w->k.panels, v->n_keys, w->lse, row, j->group, w->p,
                                  w->scratch);
     }
