@@ -20,8 +20,10 @@ msa_status trainer_save(msa_trainer *t, msa_error *err) {
                          "no checkpoint of step %" PRId64 ": the weights %s hold what is no number",
                          t->state.step, bad->name);
     config_write(&t->config, &config);
-    if (config.failed)
+    if (config.failed) {
+        bytes_free(&config);
         return error_set(err, MSA_E_NOMEM, "no memory for the configuration in a checkpoint");
+    }
     checkpoint c = {.state = t->state,
                     .config = config.data,
                     .n_config = config.n,
