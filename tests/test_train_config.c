@@ -265,6 +265,19 @@ static void memory_that_runs_out_is_an_error_and_no_leak(void **state) {
     }
 }
 
+static void the_example_is_a_good_configuration(void **state) {
+    (void)state;
+    size_t n;
+    char *text = read_test_file("examples/miniature.json", &n);
+    train_config c;
+    assert_ok(config_init(&c, &err), &err);
+    assert_ok(config_read(&c, text, n, "miniature.json", &err), &err);
+    assert_ok(config_settle(&c, &err), &err);
+    assert_true(c.data.context >= 8 * c.model.index.topk * c.model.index.block);
+    config_free(&c);
+    free(text);
+}
+
 /* ---- schedules and phases ------------------------------------------------------------------- */
 
 static void schedules_have_their_corners(void **state) {
@@ -369,6 +382,7 @@ int main(void) {
         cmocka_unit_test(contradictions_are_refused_before_work),
         cmocka_unit_test(a_resumed_run_may_change_how_but_not_what),
         cmocka_unit_test(the_help_names_every_key),
+        cmocka_unit_test(the_example_is_a_good_configuration),
         cmocka_unit_test(memory_that_runs_out_is_an_error_and_no_leak),
         cmocka_unit_test(schedules_have_their_corners),
         cmocka_unit_test(recipes_have_their_phases),

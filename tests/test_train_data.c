@@ -540,14 +540,14 @@ static void samples_have_the_length_asked_for_and_grow_with_the_steps(void **sta
         assert_ok(mixture_batch(s.mixture, step, 0, &s.batch, &source, &epoch, &err), &err);
         assert_int_equal(source, MIXTURE_TASKS + TASK_RECALL);
         int64_t length = s.batch.cu_seqlens[1];
-        assert_int_equal(length, step < 50 ? 128 + 384 * step / 50 : 512);
+        assert_int_equal(length, step < 50 ? 128 + 384 * step * step / 2500 : 512);
         assert_int_equal(s.batch.n_docs, 1024 / length);
         assert_int_equal(s.batch.n_tokens, s.batch.n_docs * length);
         int64_t told = 0, asked = 0;
         for (int64_t i = 0; i < length; i++) told += s.batch.ids[i] == ' ';
         for (int64_t i = 0; i < length; i++) asked += s.batch.targets[i] >= 0;
         assert_int_equal(asked, 4);
-        assert_int_equal(told, asked + (step < 50 ? 4 + 36 * step / 50 : 40));
+        assert_int_equal(told, asked + (step < 50 ? 4 + 36 * step * step / 2500 : 40));
         assert_true(told >= last);
         last = told;
     }

@@ -39,7 +39,7 @@ const char *const CONFIG_TASK_NAMES[TASK_COUNT] = {"recall", "copy", "passkey", 
         INT("tasks." name ".questions", tasks[i].questions, 1, 4096, asked,                        \
             "questions at the end of a sample; at most its items, where items can be asked"),      \
         INT("tasks." name ".grow_steps", tasks[i].grow_steps, 0, MUCH, "0",                        \
-            "steps over which length and items grow"),                                             \
+            "steps over which length and items grow, with the square of the time"),                \
         BOOL("tasks." name ".answers_only", tasks[i].answers_only, "true",                         \
              "loss on the answers alone; false: on every token")
 #define SCHEDULE(prefix, field, usual)                                                             \
