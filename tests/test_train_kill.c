@@ -37,16 +37,17 @@ static void path_in(char *path, size_t size, const char *name) {
     snprintf(path, size, "%s/%s", place.folder, name);
 }
 
-/* Starts msa train in the workplace, its output thrown away. */
-static pid_t start(const char *const *flags) {
+/* Starts msa train in the workplace; what it says goes to child.err. */
+static pid_t start(const char *name, const char *const *flags) {
     pid_t child = fork();
     if (child != 0) return child;
-    const char *argv[16] = {"msa", "train", "tiny.json", "-o", "killed"};
+    const char *argv[16] = {"msa", "train", "tiny.json", "-o", name};
     int n = 5;
     while (*flags) argv[n++] = *flags++;
     if (chdir(place.folder) != 0 || !freopen("/dev/null", "w", stdout) ||
-        !freopen("killed.err", "a", stderr))
+        !freopen("child.err", "w", stderr))
         _exit(9);
+    signal(SIGINT, SIG_DFL);
     execv("msa", (char **)(uintptr_t)argv);
     _exit(9);
 }
@@ -56,15 +57,31 @@ static void sleep_ms(uint64_t ms) {
     nanosleep(&t, NULL);
 }
 
-/* True where it was still at work when the kill came. */
-static bool kill_after(pid_t child, uint64_t ms) {
+static int64_t newest_step(const char *name) {
+    char path[128];
+    path_in(path, sizeof path, name);
+    return checkpoint_newest_step(path);
+}
+
+static bool has_ended(pid_t child, int *status) {
+    pid_t ended = waitpid(child, status, WNOHANG);
+    assert_true(ended == 0 || ended == child);
+    return ended == child;
+}
+
+/* Lets it get behind step `past` and a random while further; true where the kill found it at work.
+ */
+static bool kill_behind(pid_t child, int64_t past, uint64_t ms) {
     int status;
+    while (newest_step("killed") <= past) {
+        if (has_ended(child, &status)) return assert_int_equal(status, 0), false;
+        sleep_ms(2);
+    }
     sleep_ms(ms);
     kill(child, SIGKILL);
     assert_int_equal(waitpid(child, &status, 0), child);
-    if (WIFSIGNALED(status)) return true;
-    assert_int_equal(WEXITSTATUS(status), 0);
-    return false;
+    if (!WIFSIGNALED(status)) assert_int_equal(status, 0);
+    return WIFSIGNALED(status);
 }
 
 static checkpoint open_end(const char *name) {
@@ -79,33 +96,25 @@ static checkpoint open_end(const char *name) {
 
 static void a_run_killed_again_and_again_ends_with_the_same_bits(void **state) {
     (void)state;
-    static const char *const FLAGS[] = {"--steps",    "60", "--set", "log.checkpoint=1", "--set",
-                                        "log.eval=0", "-t", "2",     "--resume",         NULL};
+    static const char *const FLAGS[] = {"--steps",    "200", "--set", "log.checkpoint=1", "--set",
+                                        "log.eval=0", "-t",  "2",     "--resume",         NULL};
     const char *asked = getenv("MSA_TEST_KILLS");
     int n_kills = asked ? atoi(asked) : 3, n_done = 0;
-    int64_t furthest = 0;
     rng r = rng_seed((uint64_t)time(NULL));
-    uint64_t patience = 300;
-    assert_exit(&place, "msa train tiny.json -o calm --steps 60 --set log.eval=0 -t 1 --sample 0",
+    assert_exit(&place, "msa train tiny.json -o calm --steps 200 --set log.eval=0 -t 1 --sample 0",
                 0, NULL);
-    for (int attempt = 0; n_done < n_kills && attempt < 10 * n_kills + 10; attempt++) {
-        n_done += kill_after(start(FLAGS), 5 + rng_below(&r, patience));
-        char path[128];
-        path_in(path, sizeof path, "killed");
-        int64_t step = checkpoint_newest_step(path);
-        if (step <= furthest) patience += patience / 4; /* a slow machine gets more time */
-        if (step >= 60) {
-            assert_int_equal(step, 60);
-            break;
-        }
-        furthest = step > furthest ? step : furthest;
+    while (n_done < n_kills && newest_step("killed") < 200) {
+        int64_t past = newest_step("killed") + (int64_t)rng_below(&r, 9);
+        n_done += kill_behind(start("killed", FLAGS), past, rng_below(&r, 20));
     }
+    int64_t furthest = newest_step("killed");
     assert_exit(&place,
-                "msa train tiny.json -o killed --steps 60 --set log.eval=0 --set "
+                "msa train tiny.json -o killed --steps 200 --set log.eval=0 --set "
                 "log.checkpoint=1 -t 2 --sample 0 --resume",
                 0, NULL);
     checkpoint a = open_end("calm"), b = open_end("killed");
     size_t n = (size_t)a.n_floats * sizeof(float);
+    assert_int_equal(a.state.step, 200);
     assert_int_equal(a.n_floats, b.n_floats);
     assert_memory_equal(a.w, b.w, n);
     assert_memory_equal(a.m, b.m, n);
@@ -115,18 +124,24 @@ static void a_run_killed_again_and_again_ends_with_the_same_bits(void **state) {
     checkpoint_close(&a);
     checkpoint_close(&b);
     assert_true(n_done > 0);
-    print_message("%d kills, the furthest behind step %lld\n", n_done, (long long)furthest);
+    print_message("%d kills, the last behind step %lld of 200\n", n_done, (long long)furthest);
 }
 
 static void an_interrupt_writes_a_checkpoint_and_says_how_to_go_on(void **state) {
     (void)state;
-    assert_exit(&place,
-                "msa train tiny.json -o stopped --steps 100000 & p=$!; "
-                "while [ ! -e stopped/log.jsonl ]; do sleep 0.05; done; kill -INT $p; wait $p",
-                130, "--resume goes on");
-    char path[128];
-    path_in(path, sizeof path, "stopped");
-    assert_true(checkpoint_newest_step(path) > 0);
+    static const char *const FLAGS[] = {"--steps", "100000", "--set", "log.checkpoint=2", NULL};
+    int status;
+    pid_t child = start("stopped", FLAGS);
+    while (newest_step("stopped") < 2) {
+        assert_false(has_ended(child, &status));
+        sleep_ms(2);
+    }
+    kill(child, SIGINT);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 130);
+    assert_exit(&place, "grep -q 'resume goes on' child.err && grep -q interrupted child.err", 0,
+                NULL);
 }
 
 static void the_command_line_is_checked(void **state) {
