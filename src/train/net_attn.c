@@ -120,22 +120,69 @@ static const param *bias_of(const net_layer *l, const branch *b) {
     return b->bias == TENSOR_ROLE_COUNT ? NULL : l->of[b->bias];
 }
 
-static void run_branch(const net *n, const net_layer *l, const branch *b, const float *x) {
-    op_linear(n, l->of[b->matrix], x, n->n_tokens, b->raw, false);
+static void finish_branch(const net *n, const net_layer *l, const branch *b) {
     op_bias(n, bias_of(l, b), n->n_tokens, b->raw);
     if (l->of[b->norm]) op_norm(n, l->of[b->norm], b->raw, n->n_tokens * b->heads, b->out);
     op_turn(n, b->out, b->heads, b->dim);
 }
 
-/* d, the gradient by out, becomes that by raw; the parameters get theirs; dx, unless NULL, its
- * share. */
-static void run_branch_back(const net *n, const net_layer *l, const branch *b, const float *x,
-                            float *d, float *dx, bool add) {
+/* Q, K and V of the layer, with `index` its index query and key too, from acts.normed. */
+static void project(const net *n, const net_layer *l, net_attn_acts *a, bool index) {
+    branch b[4];
+    op_batch products = {.n = n};
+    int n_branches = index ? 4 : 2;
+    branches_of(n, a, b);
+    op_add_y(&products, l->of[TENSOR_V], a->normed, n->n_tokens, a->v, false);
+    for (int i = 0; i < n_branches; i++)
+        op_add_y(&products, l->of[b[i].matrix], a->normed, n->n_tokens, b[i].raw, false);
+    op_run(&products);
+    op_bias(n, l->of[TENSOR_V_BIAS], n->n_tokens, a->v);
+    for (int i = 0; i < n_branches; i++) finish_branch(n, l, &b[i]);
+}
+
+/* d, the gradient by out, becomes that by raw; norm and bias get theirs. */
+static void start_back(const net *n, const net_layer *l, const branch *b, float *d) {
     op_turn_back(n, d, b->heads, b->dim);
     if (l->of[b->norm])
         op_norm_grad(n, l->of[b->norm], b->raw, d, n->n_tokens * b->heads, d, false);
     op_bias_grad(n, bias_of(l, b), n->n_tokens, d);
-    op_linear_grad(n, l->of[b->matrix], x, d, n->n_tokens, dx, add);
+}
+
+/* The rest of the way for Q, K and V: dW, and scratch.d_normed. */
+static void project_back(net *n, const net_layer *l, const net_attn_acts *a) {
+    net_scratch *s = &n->scratch;
+    int64_t T = n->n_tokens;
+    branch b[4];
+    op_batch products = {.n = n};
+    branches_of(n, a, b);
+    start_back(n, l, &b[0], s->dq);
+    start_back(n, l, &b[1], s->dk);
+    op_bias_grad(n, l->of[TENSOR_V_BIAS], T, s->dv);
+    op_add_dw(&products, l->of[TENSOR_V], a->normed, s->dv, T);
+    op_add_dw(&products, l->of[TENSOR_Q], a->normed, s->dq, T);
+    op_add_dw(&products, l->of[TENSOR_K], a->normed, s->dk, T);
+    op_add_dx(&products, l->of[TENSOR_V], s->dv, T, s->d_normed, false);
+    op_run(&products);
+    op_add_dx(&products, l->of[TENSOR_Q], s->dq, T, s->d_normed, true);
+    op_run(&products);
+    op_add_dx(&products, l->of[TENSOR_K], s->dk, T, s->d_normed, true);
+    op_run(&products);
+}
+
+/* The same for the index branch; d_index NULL: its input is a constant. */
+static void project_index_back(net *n, const net_layer *l, const net_attn_acts *a, float *d_index) {
+    net_scratch *s = &n->scratch;
+    branch b[4];
+    op_batch products = {.n = n};
+    branches_of(n, a, b);
+    start_back(n, l, &b[2], s->dqi);
+    start_back(n, l, &b[3], s->dki);
+    op_add_dw(&products, l->of[TENSOR_INDEX_Q], a->normed, s->dqi, n->n_tokens);
+    op_add_dw(&products, l->of[TENSOR_INDEX_K], a->normed, s->dki, n->n_tokens);
+    op_add_dx(&products, l->of[TENSOR_INDEX_Q], s->dqi, n->n_tokens, d_index, true);
+    op_run(&products);
+    op_add_dx(&products, l->of[TENSOR_INDEX_K], s->dki, n->n_tokens, d_index, true);
+    op_run(&products);
 }
 
 static msa_selection selection_of(const net_attn_acts *a) {
@@ -192,17 +239,8 @@ msa_status attn_forward(net *n, int32_t layer, msa_error *err) {
     const net_layer *l = &n->layers[layer];
     net_attn_acts *a = &l->acts->attn;
     msa_status status = MSA_OK;
-    branch b[4];
-    branches_of(n, a, b);
     op_norm(n, l->of[TENSOR_ATTN_NORM], l->x, n->n_tokens, a->normed);
-    run_branch(n, l, &b[0], a->normed);
-    run_branch(n, l, &b[1], a->normed);
-    op_linear(n, l->of[TENSOR_V], a->normed, n->n_tokens, a->v, false);
-    op_bias(n, l->of[TENSOR_V_BIAS], n->n_tokens, a->v);
-    if (net_uses_index(n, l)) {
-        run_branch(n, l, &b[2], a->normed);
-        run_branch(n, l, &b[3], a->normed);
-    }
+    project(n, l, a, net_uses_index(n, l));
     if (net_selects(n, l)) status = choose_blocks(n, layer, a, err);
     if (!status) status = attend(n, l, a, err);
     if (status) return status;
@@ -302,10 +340,7 @@ msa_status attn_index_backward(net *n, int32_t layer, msa_error *err) {
         msa_status status = value_backward(n, l, a, d_index, err);
         if (status) return status;
     }
-    branch b[4];
-    branches_of(n, a, b);
-    run_branch_back(n, l, &b[2], a->normed, s->dqi, d_index, true);
-    run_branch_back(n, l, &b[3], a->normed, s->dki, d_index, true);
+    project_index_back(n, l, a, d_index);
     return MSA_OK;
 }
 
@@ -332,15 +367,10 @@ msa_status attn_backward(net *n, int32_t layer, msa_error *err) {
     const net_layer *l = &n->layers[layer];
     const net_attn_acts *a = &l->acts->attn;
     net_scratch *s = &n->scratch;
-    branch b[4];
-    branches_of(n, a, b);
     op_linear_grad(n, l->of[TENSOR_O], a->out, s->dx, n->n_tokens, s->d_out, false);
     msa_status status = attend_back(n, l, a, err);
     if (status) return status;
-    op_bias_grad(n, l->of[TENSOR_V_BIAS], n->n_tokens, s->dv);
-    op_linear_grad(n, l->of[TENSOR_V], a->normed, s->dv, n->n_tokens, s->d_normed, false);
-    run_branch_back(n, l, &b[0], a->normed, s->dq, s->d_normed, true);
-    run_branch_back(n, l, &b[1], a->normed, s->dk, s->d_normed, true);
+    project_back(n, l, a);
     if ((status = attn_index_backward(n, layer, err))) return status;
     op_norm_grad(n, l->of[TENSOR_ATTN_NORM], l->x, s->d_normed, n->n_tokens, s->dx, true);
     return MSA_OK;

@@ -1,7 +1,6 @@
 /* net_ops.c: see net_ops.h. */
 #include "train/net_ops.h"
 
-#include "nn/linear.h"
 #include "nn/mlp.h"
 #include "nn/norm.h"
 
@@ -24,23 +23,45 @@ size_t op_workspace_floats(const net *n) {
     return index > need ? index : need;
 }
 
+void op_add_y(op_batch *b, const param *w, const float *x, int64_t rows, float *y, bool add) {
+    if (rows < 1) return;
+    linear_shape shape = {rows, w->n_in, w->n_out};
+    linear_product *p = &b->n->products[b->n_products++];
+    *p = linear_y(shape, x, values(b->n, w), y);
+    p->add = add;
+}
+
+void op_add_dw(op_batch *b, const param *w, const float *x, const float *dy, int64_t rows) {
+    if (rows < 1 || !gradient(b->n, w)) return;
+    linear_shape shape = {rows, w->n_in, w->n_out};
+    b->n->products[b->n_products++] = linear_dw(shape, dy, x, gradient(b->n, w));
+}
+
+void op_add_dx(op_batch *b, const param *w, const float *dy, int64_t rows, float *dx, bool add) {
+    if (rows < 1 || !dx) return;
+    linear_shape shape = {rows, w->n_in, w->n_out};
+    linear_product *p = &b->n->products[b->n_products++];
+    *p = linear_dx(shape, dy, values(b->n, w), dx);
+    p->add = add;
+}
+
+void op_run(op_batch *b) {
+    if (b->n_products > 0) linear_run(b->n->products, b->n_products, b->n->n_threads);
+    b->n_products = 0;
+}
+
 void op_linear(const net *n, const param *w, const float *x, int64_t rows, float *y, bool add) {
-    linear_product p = linear_y((linear_shape){rows, w->n_in, w->n_out}, x, values(n, w), y);
-    p.add = add;
-    linear_run(&p, 1, n->n_threads);
+    op_batch b = {.n = n};
+    op_add_y(&b, w, x, rows, y, add);
+    op_run(&b);
 }
 
 void op_linear_grad(const net *n, const param *w, const float *x, const float *dy, int64_t rows,
                     float *dx, bool add) {
-    linear_shape shape = {rows, w->n_in, w->n_out};
-    linear_product p[2];
-    int n_products = 0;
-    if (gradient(n, w)) p[n_products++] = linear_dw(shape, dy, x, gradient(n, w));
-    if (dx) {
-        p[n_products] = linear_dx(shape, dy, values(n, w), dx);
-        p[n_products++].add = add;
-    }
-    if (n_products) linear_run(p, n_products, n->n_threads);
+    op_batch b = {.n = n};
+    op_add_dw(&b, w, x, dy, rows);
+    op_add_dx(&b, w, dy, rows, dx, add);
+    op_run(&b);
 }
 
 void op_bias(const net *n, const param *bias, int64_t rows, float *y) {

@@ -8,6 +8,20 @@
 /* Floats these functions need at scratch.ops. */
 size_t op_workspace_floats(const net *n);
 
+/* Products gathered to be run at once: those of all experts keep the threads busy where single ones
+ * would not. Their results must not overlap, nor anything that is read. Without rows, and a
+ * gradient that is not wanted: nothing. */
+typedef struct op_batch {
+    const net *n;
+    int n_products; /* at n->products: OP_PRODUCTS, and OP_PART_PRODUCTS for each expert */
+} op_batch;
+enum { OP_PRODUCTS = 5, OP_PART_PRODUCTS = 3 };
+
+void op_add_y(op_batch *b, const param *w, const float *x, int64_t rows, float *y, bool add);
+void op_add_dw(op_batch *b, const param *w, const float *x, const float *dy, int64_t rows);
+void op_add_dx(op_batch *b, const param *w, const float *dy, int64_t rows, float *dx, bool add);
+void op_run(op_batch *b); /* empties it */
+
 /* y = x W^T, or y += x W^T. */
 void op_linear(const net *n, const param *w, const float *x, int64_t rows, float *y, bool add);
 /* dW += dy^T x; dx = dy W, or dx += dy W; dx may be NULL. */

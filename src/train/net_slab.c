@@ -139,6 +139,8 @@ static void place(slab *s, net *n) {
     n->rope = floats(s, n->max_tokens, (int64_t)2 * a->n_rot);
     n->kv_len = take(s, n->max_tokens, 1, sizeof(int64_t));
     n->kl_rows = take(s, n->max_tokens, 1, sizeof(int32_t));
+    int64_t n_products = OP_PRODUCTS + (a->moe.present ? OP_PART_PRODUCTS * a->moe.n_experts : 0);
+    n->products = take(s, 1, n_products, sizeof *n->products);
     n->kl = take(s, a->n_layers, a->n_kv_heads, sizeof(double));
     n->load = take(s, a->n_layers, a->moe.present ? a->moe.n_experts : 0, sizeof(int64_t));
     place_scratch(s, n);

@@ -9,6 +9,7 @@
 
 #include "msa/grad.h"
 #include "nn/experts.h"
+#include "nn/linear.h"
 #include "nn/rope.h"
 #include "train/net.h"
 
@@ -102,12 +103,13 @@ struct net {
     net_scratch scratch;
     net_wide wide;
     net_plans plans;
-    float *x_out, *x_normed; /* [T, E] what the last layer gave; the same normalised */
-    float *rope_all;         /* positions 0 .. max_tokens - 1 */
-    float *rope;             /* of this step's tokens */
-    int64_t *kv_len;         /* [max_tokens] of the documents */
-    int32_t *kl_rows;        /* [T] */
-    int64_t *load;           /* [n_layers, n_experts] */
+    linear_product *products; /* of net_ops.h */
+    float *x_out, *x_normed;  /* [T, E] what the last layer gave; the same normalised */
+    float *rope_all;          /* positions 0 .. max_tokens - 1 */
+    float *rope;              /* of this step's tokens */
+    int64_t *kv_len;          /* [max_tokens] of the documents */
+    int32_t *kl_rows;         /* [T] */
+    int64_t *load;            /* [n_layers, n_experts] */
     struct diagnose *watch;
 
     /* the step in progress */
