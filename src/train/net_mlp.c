@@ -1,5 +1,5 @@
-/* net_mlp.c: see net_mlp.h. The rows of one expert lie together (nn/experts.h), so the experts are a
- * feed-forward layer in parts: the same steps, each over all parts at once. */
+/* net_mlp.c: see net_mlp.h. The rows of one expert lie together (nn/experts.h), so the experts
+ * are a feed-forward layer in parts: the same steps, each over all parts at once. */
 #include "train/net_mlp.h"
 
 #include <string.h>
