@@ -159,7 +159,7 @@ static int by_name(const void *a, const void *b) {
 
 /* The tensors of one file, which are the last n of s, cover its data from end to end. */
 static msa_status check_cover(safetensors *s, size_t n, const region *r) {
-    safetensors_tensor *t = s->tensors + (s->n - n);
+    safetensors_tensor *t = n ? s->tensors + (s->n - n) : NULL;
     uint64_t at = 0;
     if (n > 1) qsort(t, n, sizeof *t, by_place);
     for (size_t i = 0; i < n; i++) {

@@ -117,22 +117,28 @@ class Leads:
     """By how much choices of blocks and experts were clear: what was taken over what was not."""
 
     def __init__(self, model):
-        self.least, self.topk = float("inf"), torch.Tensor.topk
+        self.blocks = self.experts = float("inf")
+        self.topk = torch.Tensor.topk
         for layer in model.model.layers[DENSE:]:
             layer.mlp.gate.register_forward_hook(self.see_router)
 
-    def see(self, scores, k):
+    def lead(self, scores, k):
         order = scores.sort(-1, descending=True).values
-        if order.shape[-1] > k:
-            lead = (order[..., k - 1] - order[..., k])[order[..., k] > -float("inf")]
-            self.least = min([self.least, *lead.flatten().tolist()])
+        if order.shape[-1] <= k:
+            return float("inf")
+        lead = (order[..., k - 1] - order[..., k])[order[..., k] > -float("inf")]
+        return min(lead.flatten().tolist(), default=float("inf"))
 
     def see_router(self, module, _, out):
-        self.see(out[0].float().sigmoid() + module.e_score_correction_bias, module.top_k)
+        choice = out[0].float().sigmoid() + module.e_score_correction_bias
+        self.experts = min(self.experts, self.lead(choice, module.top_k))
+
+    def clear(self):
+        return self.blocks > 1e-3 and self.experts > 2e-4
 
     def __enter__(self):
         def seeing(x, k, **rest):
-            self.see(x, k)
+            self.blocks = min(self.blocks, self.lead(x, k))
             return self.topk(x, k, **rest)
 
         torch.Tensor.topk = seeing
@@ -166,12 +172,13 @@ def candidates(kind):
             return
         with Leads(model) as leads, torch.no_grad():
             model(torch.tensor([ids]))
-        if leads.least > 1e-3:
-            with Leads(model) as leads:
-                logits, answer, lead = run_transformers(model, ids)
-            if leads.least > 1e-3 and lead > 0.02:
-                print(f"{kind}: seed {seed}, choices lead by {leads.least:.1e} or more")
-                yield model, ids, logits, answer
+        if not leads.clear():
+            continue
+        with Leads(model) as leads:
+            logits, answer, lead = run_transformers(model, ids)
+        if leads.clear() and lead > 0.01:
+            print(f"{kind}: seed {seed}, leads of {leads.blocks:.1e}, {leads.experts:.1e}")
+            yield model, ids, logits, answer
 
 
 def demand(truth, what):
