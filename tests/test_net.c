@@ -26,15 +26,18 @@ static void summarise(const params *p, int32_t k, double out[9]) {
     out[0] = sqrt(out[0]);
 }
 
-static void check_gradients(const params *p, const char *name, const float *expected) {
+static void check_gradients(const params *p, const net_case *c, const float *expected) {
+    /* Through E4M3 a rounding may fall to the other side. */
+    double bound = c->mode.fp8_p ? 2e-4 : 2e-5;
     for (int32_t k = 0; k < p->n; k++) {
         double found[9], norm = (double)expected[k * 9];
         summarise(p, k, found);
         for (int j = 0; j < 9; j++) {
             double error = fabs(found[j] - (double)expected[k * 9 + j]);
-            if (!(error <= 2e-5 * norm))
-                fail_msg("%s: %s: %s %d is %.9g, expected %.9g (norm %.9g)", name, p->list[k].name,
-                         j ? "product" : "norm", j, found[j], (double)expected[k * 9 + j], norm);
+            if (!(error <= bound * norm))
+                fail_msg("%s: %s: %s %d is %.9g, expected %.9g (norm %.9g)", c->name,
+                         p->list[k].name, j ? "product" : "norm", j, found[j],
+                         (double)expected[k * 9 + j], norm);
         }
     }
 }
@@ -56,7 +59,7 @@ static void check_case(const golden *g, const net_case *c) {
     const float *kl = golden_f32(g, key, (size_t)cells);
     for (int32_t i = 0; i < cells; i++) assert_true(fabs(f->kl[i] - (double)kl[i]) <= 4e-6);
     snprintf(key, sizeof key, "%s.gradients", c->name);
-    check_gradients(f->p, c->name, golden_f32(g, key, (size_t)f->p->n * 9));
+    check_gradients(f->p, c, golden_f32(g, key, (size_t)f->p->n * 9));
     if (a.moe.present) {
         snprintf(key, sizeof key, "%s.load", c->name);
         size_t n = (size_t)(a.n_layers * a.moe.n_experts);
