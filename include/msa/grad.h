@@ -4,8 +4,8 @@
  *   - Plan, then run, as in attn.h: a plan per step, a run per layer; a run allocates nothing, and
  *     gives the same bits whatever the number of threads.
  *   - Keys, values and index keys are contiguous here, MSA_TOKENS in any stored format; pages are
- *     refused. Token j of request r is row kv_start[r] + j of dk, dv and dki. No two requests may
- *     share tokens: a row of a gradient belongs to one request.
+ *     refused. Token j of request r is row kv_start[r] + j of dk, dv and dki. Requests follow each
+ *     other in order of kv_start and share no token: a row of a gradient belongs to one of them.
  *   - Gradients are written, not added to what is there; rows of tokens and queries that nothing
  *     reaches are 0. Rows of dk, dv and dki that belong to no request are left alone.
  *   - Gradients are those of the stored values: rounding to f16 or bf16 counts as the identity.
@@ -13,8 +13,9 @@
  *     another.
  *   - No output may overlap an input or another output.
  *
- * Memory is O(tokens): nothing is kept for a pair of tokens. The workspace of a plan is bounded by
- * a constant for the partial sums of dq, and grows by a few integers with each block. */
+ * Memory is O(tokens): nothing is kept for a pair of tokens. The workspace of a plan is 128 MiB
+ * at most for the partial sums of dq (more only with heads in the hundreds), a few hundred KiB for
+ * each thread, and a few integers for each block. */
 #ifndef MSA_GRAD_H
 #define MSA_GRAD_H
 
