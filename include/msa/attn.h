@@ -109,8 +109,8 @@ typedef enum msa_order {
 typedef struct msa_plan_options {
     int32_t n_threads; /* 0: as many as OpenMP gives */
     msa_order order;   /* sparse only */
-    /* index, decode, dense: cut the keys into this many; KV-outer and gradients: parts of the blocks
-     * that threads share, each with partial sums of its own; 0: chosen */
+    /* index, decode, dense: cut the keys into this many; KV-outer and gradients: parts of the
+     * blocks that threads share, each with partial sums of its own; 0: chosen */
     int32_t n_splits;
     /* 1: dense, sparse and their gradients (grad.h) with probabilities that passed through FP8
      * E4M3, for training models that will be run so. Contiguous keys only. */
