@@ -1,9 +1,11 @@
 # A door in front of CMake and the scripts in tools/, which install what is missing and say so first.
-.PHONY: all demo test bench clean
+.PHONY: all demo miniature test bench clean
 all:
 	@tools/build.sh
 demo: all
 	@tools/demo.sh
+miniature: all
+	@tools/setup.sh train && build/msa train examples/miniature.json
 test:
 	@tools/test.sh
 bench: all

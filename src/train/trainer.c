@@ -253,9 +253,19 @@ static msa_status finish(msa_trainer *t, msa_error *err) {
     return status;
 }
 
+/* Not before the run: what is only checked leaves the log of an earlier run as it is. */
+static msa_status open_log(msa_trainer *t, msa_error *err) {
+    int64_t resumed_from = t->resumed ? t->state.step : -1;
+    if (t->log.fd >= 0) return MSA_OK;
+    msa_status status = log_open(&t->log, t->log_path, resumed_from, err);
+    if (status == MSA_OK) report_start(t, resumed_from);
+    return status;
+}
+
 msa_status msa_trainer_run(msa_trainer *t, msa_error *err) {
     if (!t) return error_set(err, MSA_E_ARG, "trainer is NULL; expected one");
-    msa_status status = MSA_OK;
+    msa_status status = open_log(t, err);
+    if (status != MSA_OK) return status;
     reset_window(t);
     while (t->state.step < t->config.run.steps && status == MSA_OK && !t->stopping)
         status = one_step(t, err);
@@ -318,9 +328,7 @@ static msa_status open_all(msa_trainer *t, const msa_train_params *p, msa_error 
     if (status == MSA_OK && p->resume) status = trainer_resume(t, err);
     if (status == MSA_OK)
         status = msa_measure_fma_gflops(t->info.n_threads, &t->info.peak_gflops, err);
-    int64_t resumed = p->resume && t->state.step > 0 ? t->state.step : -1;
-    if (status == MSA_OK) status = log_open(&t->log, t->log_path, resumed, err);
-    if (status == MSA_OK) report_start(t, resumed);
+    t->resumed = p->resume && t->state.step > 0;
     t->info.step = t->state.step;
     return status;
 }

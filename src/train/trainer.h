@@ -47,6 +47,7 @@ struct msa_trainer {
     int32_t *predicted; /* [max_tokens] */
     int64_t max_tokens;
     bool stopping;
+    bool resumed;       /* from a checkpoint */
     double rate, share; /* of late, for the watcher */
 
     msa_train_exam exams[MIXTURE_SOURCES];
