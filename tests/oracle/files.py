@@ -11,9 +11,9 @@ For a random MiniMax-M3 with experts and for a random model of each Llama family
 
 M3 also with the published names and config.json: m.gguf must come out the same byte for byte. The
 prompt is 4.5 times as long as what a query may read. llama.cpp rounds to f16 in the attention that
-M3 needs there, and a choice of blocks or experts that it turns over moves all that follows: so the
-model is one of a few with clear choices on which it turns over none, and on all of these the median
-must agree. All three tokenizers give the same tokens. Nothing is written into golden/: a difference
+M3 needs there (more so in short batches: the prompt is one), and a choice of blocks or experts that
+it turns over moves all that follows: so the model is one of a few with clear choices on which it
+turns over none, and on all of these the median must agree. All three tokenizers give the same tokens. Nothing is written into golden/: a difference
 is an error.
 """
 
@@ -33,7 +33,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from transformers.models.minimax_m3_vl import modeling_minimax_m3_vl as m3
 from transformers.models.minimax_m3_vl.configuration_minimax_m3_vl import MiniMaxM3VLTextConfig
 
-TOKENS, ANSWER, VOCAB, LAYERS, DENSE, TOPK = 288, 24, 258, 4, 2, 4
+TOKENS, ANSWER, VOCAB, LAYERS, DENSE, TOPK = 288, 24, 258, 3, 1, 4
 SHARED = dict(
     vocab_size=VOCAB,
     hidden_size=64,
@@ -208,7 +208,7 @@ def run_llama(program, work, gguf, kind, ids, logits, answer):
     """How far its logits are, and whether the greedy tokens are the same."""
     np.array(ids, np.int32).tofile(work / "ids")
     plain = [] if kind == "minimax_m3" else ["plain"]
-    found = run(program, gguf, work / "ids", work / "logits", ANSWER, 64, *plain)
+    found = run(program, gguf, work / "ids", work / "logits", ANSWER, 512, *plain)
     theirs = np.fromfile(work / "logits", np.float32).reshape(logits.shape)
     worst = np.abs(theirs - logits).max(-1)
     print(
@@ -228,7 +228,7 @@ def check_same(kind, folder, model, ids, logits, exact):
     mine, theirs = again.state_dict(), model.state_dict()
     demand(mine.keys() == theirs.keys(), f"{kind}: names of {folder.name}")
     for name, weight in theirs.items():
-        near = torch.equal(mine[name], weight) if exact else torch.allclose(mine[name], weight)
+        near = torch.equal(mine[name], weight) if exact else torch.allclose(mine[name], weight, atol=2e-7)
         demand(near, f"{kind}: {name} of {folder.name}")
     worst = np.abs(run_transformers(again, ids)[0] - logits).max()
     demand(worst <= (0 if exact else 1e-3), f"{kind}: logits of {folder.name}, by {worst}")
