@@ -107,7 +107,7 @@ static const help_page PAGE = {
         "  speedup   dense time over MSA time\n",
     .examples = "msa bench attn --n 16K\n"
                 "msa bench attn --n 8K,16K --ops decode --index-format f32 --json\n"
-                "msa bench attn --suite train --n 32K\n"
+                "msa bench attn --suite train --n 4K\n"
                 "msa bench attn --memory",
 };
 
