@@ -5,7 +5,7 @@ all:
 demo: all
 	@tools/demo.sh
 miniature: all
-	@tools/setup.sh train && build/msa train examples/miniature.json
+	@tools/setup.sh train && build/msa train examples/miniature.json --resume
 test:
 	@tools/test.sh
 bench: all

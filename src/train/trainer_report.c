@@ -132,12 +132,14 @@ void report_diagnosis(msa_trainer *t) {
     diagnose_gradients(t->params, t->grad_layer, t->grad_layer + n, t->info.n_threads);
     set(r, "phase", json_string(t->phase->name));
     set(r, "rows", whole(m.n_rows));
-    set(r, "recall", log_number(m.recall));
-    set(r, "captured", log_number(m.captured));
-    set(r, "oracle", log_number(m.oracle));
-    set(r, "recall_layers", groups_json(t, m.recall_of, 1));
-    set(r, "captured_layers", groups_json(t, m.captured_of, 1));
-    set(r, "oracle_layers", groups_json(t, m.oracle_of, 1));
+    if (m.n_rows > 0) { /* where every document fits the budget there is nothing to tell */
+        set(r, "recall", log_number(m.recall));
+        set(r, "captured", log_number(m.captured));
+        set(r, "oracle", log_number(m.oracle));
+        set(r, "recall_layers", groups_json(t, m.recall_of, 1));
+        set(r, "captured_layers", groups_json(t, m.captured_of, 1));
+        set(r, "oracle_layers", groups_json(t, m.oracle_of, 1));
+    }
     set(r, "index_grad_layers", gradients_json(t->grad_layer, n - 1));
     set(r, "grad_layers", gradients_json(t->grad_layer + n, n));
     log_write(&t->log, r);
