@@ -198,6 +198,26 @@ static void rows_without_keys_stay_empty(void **state) {
     e4m3_case_free(&e);
 }
 
+/* The last key and value are NaN: only the query that sees them takes notice. */
+static void tokens_ahead_are_never_read_into_a_row(void **state) {
+    (void)state;
+    msa_isa isas[MSA_ISA_COUNT];
+    int n_isas = isas_available(isas);
+    for (int i = 0; i < 2 * n_isas; i++) {
+        e4m3_case e;
+        e4m3_case_make(&e, shape_of(6, 2, 40, 16), 1, (int[]){60}, (int[]){60}, i % 2);
+        size_t row = (size_t)(e.c.shape.n_kv_heads * e.c.shape.head_dim), last = 59 * row;
+        for (size_t c = 0; c < row; c++) e.c.k[last + c] = e.c.v[last + c] = NAN;
+        case_lay_out(&e.c, CASE_RAGGED, MSA_F32, 1);
+        assert_ok(msa_isa_use(isas[i / 2], NULL), NULL);
+        run_both(&e, 2, 0);
+        size_t seen = e.n_q / 60 * 59;
+        for (size_t c = 0; c < e.n_q; c++) assert_true(isnan(e.out[c]) == (c >= seen));
+        for (size_t r = 0; r < e.rows; r++) assert_true(isnan(e.lse[r]) == (r >= e.rows / 60 * 59));
+        e4m3_case_free(&e);
+    }
+}
+
 static void what_it_cannot_do_is_refused(void **state) {
     (void)state;
     e4m3_case e;
@@ -228,6 +248,7 @@ int main(void) {
         cmocka_unit_test(it_differs_from_plain_attention_by_the_rounding_alone),
         cmocka_unit_test(thread_counts_change_no_bit),
         cmocka_unit_test(rows_without_keys_stay_empty),
+        cmocka_unit_test(tokens_ahead_are_never_read_into_a_row),
         cmocka_unit_test(what_it_cannot_do_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -120,5 +120,10 @@ void SIMD_NAME(e4m3_values)(const loss_rows *r, const float *panels, const float
     for (int i = 0; i < r->n; i++)
         round_row(scratch + i * GRAD_S_STRIDE, scratch + i * GRAD_S_STRIDE, r->sees[i],
                   (n_keys + 15) / 16, max_log2[i], lse_log2[i], r->scale_log2);
-    product_to_rows(scratch, r->n, r->dim, r->stride, v_rows, n_keys, o);
+    /* rows that see equally much together: a NaN ahead of a row must not meet its zero */
+    for (int i = 0, next; i < r->n; i = next) {
+        for (next = i + 1; next < r->n && r->sees[next] == r->sees[i];) next++;
+        product_to_rows(scratch + i * GRAD_S_STRIDE, next - i, r->dim, r->stride, v_rows,
+                        r->sees[i], o + i);
+    }
 }
