@@ -34,8 +34,8 @@ static void check_bad_calls(const bad_call *calls, size_t n) {
     for (size_t i = 0; i < n; i++) assert_exit(&place, calls[i].line, calls[i].code, calls[i].word);
 }
 
-static const char *const COMMANDS[] = {"run",        "eval ppl",    "map", "tokenize",
-                                       "bench attn", "bench model", "info"};
+static const char *const COMMANDS[] = {"run",        "eval ppl",    "map",  "tokenize",
+                                       "bench attn", "bench model", "info", "export"};
 enum { N_COMMANDS = sizeof COMMANDS / sizeof *COMMANDS };
 
 /* ---- without a model ------------------------------------------------------------------------- */

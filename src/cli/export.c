@@ -49,9 +49,9 @@ static const help_page PAGE = {
         "is\n"
         "complete: where anything fails, what was there before is there still.\n"
         "llama.cpp refuses a Llama with an index branch inside it: keep the two apart for it.\n",
-    .examples = "msa export -m models/SmolLM2-135M-Instruct.Q4_1.gguf -o /tmp/smollm2 "
+    .examples = "msa export -m models/SmolLM2-135M-Instruct.Q4_1.gguf -o smollm2 "
                 "--format safetensors --type bf16\n"
-                "msa export -m /tmp/smollm2 -o /tmp/smollm2.gguf --type q8_0",
+                "msa export -m smollm2 -o smollm2-q8_0.gguf --type q8_0",
 };
 
 msa_status command_export(int argc, char **argv, msa_error *err) {
@@ -74,7 +74,10 @@ msa_status command_export(int argc, char **argv, msa_error *err) {
     status = model_open(&args.model, &model, err);
     if (status == MSA_OK) {
         status = msa_model_export(model, args.out, &params, err);
-        if (status != MSA_OK) fail_prefix(err, status, "-o: ");
+        if (status != MSA_OK)
+            fail_prefix(err, status, "-o: ");
+        else
+            printf("%s\n", args.out);
     }
     msa_model_free(model);
     return status;

@@ -13,8 +13,8 @@ M3 also with the published names and config.json: m.gguf must come out the same 
 prompt is 4.5 times as long as what a query may read. llama.cpp rounds to f16 in the attention that
 M3 needs there (more so in short batches: the prompt is one), and a choice of blocks or experts that
 it turns over moves all that follows: so the model is one of a few with clear choices on which it
-turns over none, and on all of these the median must agree. All three tokenizers give the same tokens. Nothing is written into golden/: a difference
-is an error.
+turns over none, and on all of these the median must agree. All three tokenizers give the same
+tokens. Nothing is written into golden/: a difference is an error.
 """
 
 import json
@@ -228,7 +228,8 @@ def check_same(kind, folder, model, ids, logits, exact):
     mine, theirs = again.state_dict(), model.state_dict()
     demand(mine.keys() == theirs.keys(), f"{kind}: names of {folder.name}")
     for name, weight in theirs.items():
-        near = torch.equal(mine[name], weight) if exact else torch.allclose(mine[name], weight, atol=2e-7)
+        same, near = torch.equal, lambda a, b: torch.allclose(a, b, atol=2e-7)
+        near = (same if exact else near)(mine[name], weight)
         demand(near, f"{kind}: {name} of {folder.name}")
     worst = np.abs(run_transformers(again, ids)[0] - logits).max()
     demand(worst <= (0 if exact else 1e-3), f"{kind}: logits of {folder.name}, by {worst}")
