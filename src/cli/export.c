@@ -21,12 +21,14 @@ static const option EXPORT_OPTIONS[] = {
     {.name = "--format",
      .kind = OPTION_CHOICE,
      .offset = offsetof(export_args, format),
+     .argument = "FORMAT",
      .choices = "gguf|safetensors|index",
-     .help = "gguf for llama.cpp, a folder of safetensors for transformers, or the index\n"
-             "branch alone for --index (default: gguf)"},
+     .help = "gguf for llama.cpp, a folder of safetensors for\n"
+             "transformers, or the index branch alone (default: gguf)"},
     {.name = "--type",
      .kind = OPTION_CHOICE,
      .offset = offsetof(export_args, type),
+     .argument = "TYPE",
      .choices = "f32|f16|bf16|q8_0",
      .help = "number format of the matrices (default: f32); q8_0 in gguf alone"},
     {.name = "--max-bytes",

@@ -10,7 +10,8 @@ static const option MODEL_OPTIONS[] = {
      .kind = OPTION_TEXT,
      .offset = offsetof(model_args, path),
      .argument = "FILE",
-     .help = "GGUF file of a model of the Llama family or of MiniMax-M3's architecture"},
+     .help = "a model of the Llama family or in MiniMax-M3's architecture:\n"
+             "a GGUF file, or a folder of safetensors"},
     {.name = "--index",
      .kind = OPTION_TEXT,
      .offset = offsetof(model_args, index),
