@@ -262,6 +262,22 @@ static void a_used_folder_is_not_trained_into_unless_resumed(void **state) {
     run("used", "log.every=7", 1); /* nothing left to do but to write the model */
 }
 
+static void changed_texts_are_no_texts_to_resume_with(void **state) {
+    (void)state;
+    char text[300], settings[400], words[2048];
+    msa_trainer *t;
+    for (size_t i = 0; i < sizeof words; i++) words[i] = (char)('a' + i * i % 26);
+    snprintf(text, sizeof text, "%s", at("text.txt"));
+    snprintf(settings, sizeof settings, "data.text=%s", text);
+    write_whole(text, words, sizeof words);
+    run("changed", settings, 0);
+    run("changed", settings, 1);
+    words[1000] = '!';
+    write_whole(text, words, sizeof words);
+    assert_fails(tiny_train_create(&t, at("changed"), settings, 1, NULL, NULL, &err), MSA_E_ARG,
+                 &err, "the texts are not those");
+}
+
 static void bad_configurations_are_refused_before_anything_is_written(void **state) {
     (void)state;
     static const char *const CASES[][2] = {
@@ -474,6 +490,7 @@ int main(void) {
         cmocka_unit_test(every_recipe_runs_and_moves_what_it_should),
         cmocka_unit_test(index_only_leaves_the_backbone_as_it_was),
         cmocka_unit_test(a_used_folder_is_not_trained_into_unless_resumed),
+        cmocka_unit_test(changed_texts_are_no_texts_to_resume_with),
         cmocka_unit_test(bad_configurations_are_refused_before_anything_is_written),
         cmocka_unit_test(a_loss_that_is_no_number_stops_and_says_where),
         cmocka_unit_test(every_damage_to_a_checkpoint_is_seen),
