@@ -252,6 +252,7 @@ static void values_that_contradict_or_exceed_are_refused(void **state) {
         {M3, "minimax-m3.leading_dense_block_count", 5, MSA_E_FORMAT, "has 4 layers"},
         {M3, "minimax-m3.leading_dense_block_count", 1, MSA_E_FORMAT, "blk.1.ffn_gate_exps"},
         {M3, "minimax-m3.leading_dense_block_count", 3, MSA_E_FORMAT, "blk.2.ffn_gate.weight"},
+        {M3, "minimax-m3.expert_count", 4096, MSA_E_FORMAT, "4096 experts of 40 x 64 in each of 2"},
         {M3, "minimax-m3.attention.indexer.head_count", 4, MSA_E_FORMAT, "2 key heads"},
         {M3, "minimax-m3.attention.indexer.key_length", 24, MSA_E_FORMAT, "indexer.q_proj"},
         {M3, "minimax-m3.attention.indexer.key_length", 20, MSA_E_UNSUPPORTED, "multiple of 8"},

@@ -189,23 +189,37 @@ void weights_count_parts(weights *w) {
 
 /* ---- loading ---- */
 
-static bool allocate(loader *l) {
+msa_status weights_allocate_experts(weights *w, uint64_t n_file_bytes, msa_error *err) {
+    const arch *a = &w->arch;
+    if (!a->moe.present) return MSA_OK;
+    int32_t n_layers = a->n_layers - a->n_dense_layers;
+    uint64_t n = (uint64_t)n_layers * (uint64_t)a->moe.n_experts;
+    if (n > 2 * n_file_bytes / 3 / (uint64_t)a->moe.n_ff / (uint64_t)a->n_embd)
+        return error_set(err, MSA_E_FORMAT,
+                         "%d experts of %d x %d in each of %d layers are more than a file of "
+                         "%" PRIu64 " bytes holds",
+                         a->moe.n_experts, a->moe.n_ff, a->n_embd, n_layers, n_file_bytes);
+    w->experts = mem_calloc((size_t)n, sizeof *w->experts);
+    return w->experts
+               ? MSA_OK
+               : error_set(err, MSA_E_NOMEM, "no memory for a table of %" PRIu64 " experts", n);
+}
+
+static msa_status allocate(loader *l) {
     weights *w = l->w;
-    size_t n_moe = w->arch.moe.present ? (size_t)(w->arch.n_layers - w->arch.n_dense_layers) : 0;
     l->used = mem_calloc(gguf_tensor_count(l->file), sizeof *l->used);
     w->layers = mem_calloc((size_t)w->arch.n_layers, sizeof *w->layers);
-    w->experts = mem_calloc(n_moe, (size_t)w->arch.moe.n_experts * sizeof *w->experts);
-    return l->used && w->layers && w->experts;
+    if (!l->used || !w->layers)
+        return error_set(l->err, MSA_E_NOMEM, "no memory for a table of %d layers",
+                         w->arch.n_layers);
+    return weights_allocate_experts(w, gguf_file_bytes(l->file), l->err);
 }
 
 static msa_status load(loader *l) {
     weights *w = l->w;
     msa_status status = loader_read_keys(l);
-    if (status != MSA_OK) return status;
-    if (!allocate(l))
-        return error_set(l->err, MSA_E_NOMEM, "no memory for a table of %d layers",
-                         w->arch.n_layers);
-    status = read_shared(l);
+    if (status == MSA_OK) status = allocate(l);
+    if (status == MSA_OK) status = read_shared(l);
     for (int32_t i = 0; i < w->arch.n_layers && status == MSA_OK; i++) status = read_layer(l, i);
     if (status == MSA_OK) status = loader_read_index(l, &w->arch, &w->index);
     if (status == MSA_OK) status = loader_account(l, &w->n_parameters, &w->n_bytes);

@@ -46,6 +46,9 @@ msa_status loader_floats(loader *l, const char *name, int64_t n_out, int64_t n_i
 /* Refuses a file with a tensor that nobody asked for; adds up parameters and bytes. */
 msa_status loader_account(loader *l, int64_t *n_parameters, int64_t *n_bytes);
 
+/* w->experts, of all layers. MSA_E_FORMAT where a file of so many bytes has no room for their
+ * matrices at half a byte a number: no format is smaller, and nothing is allocated on a claim. */
+msa_status weights_allocate_experts(weights *w, uint64_t n_file_bytes, msa_error *err);
 /* Fills n_active and n_index_parameters from what is loaded. */
 void weights_count_parts(weights *w);
 
