@@ -68,7 +68,8 @@ msa_status tensor_source_rows(void *user, const tensor_spec *spec, int64_t row, 
     if (s->gguf) return gguf_rows(s, spec, row, n, out, err);
     tensor_view view;
     msa_status status = tensor_view_find(s->files, s->arch, spec, &view, err);
-    for (int64_t i = 0; i < n && !status; i++)
+    if (status != MSA_OK) return error_prefix(err, status, "'%s': ", safetensors_name(s->files));
+    for (int64_t i = 0; i < n; i++)
         tensor_view_row(&view, spec->n_in, row + i, out + i * spec->n_in);
-    return status;
+    return MSA_OK;
 }

@@ -116,7 +116,7 @@ msa_status tensor_view_find(const safetensors *files, const arch *a, const tenso
     } else {
         status = find_part(files, a, spec, out, &first_row, err);
     }
-    if (status != MSA_OK) return error_prefix(err, status, "'%s': ", safetensors_name(files));
+    if (status != MSA_OK) return status;
     out->type = out->tensor->type;
     out->row_bytes = quant_row_bytes(out->type, spec->n_in);
     out->data = out->tensor->data + (size_t)first_row * out->row_bytes;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "model/tensor_view.h"
 #include "model/weights_loader.h"
 #include "nn/router.h"
@@ -159,11 +160,13 @@ static msa_status account(filler *f) {
     weights *w = f->w;
     for (size_t i = 0; i < safetensors_count(f->files); i++) {
         const safetensors_tensor *t = safetensors_at(f->files, i);
+        char name[140];
         if (!f->used[i] && !tensor_view_ignores(t->name))
             return error_set(f->err, MSA_E_UNSUPPORTED,
-                             "tensor '%.120s' has no place in the model config.json describes "
+                             "tensor '%s' has no place in the model config.json describes "
                              "(%s, %d layers); running without it would give wrong results",
-                             t->name, w->architecture, w->arch.n_layers);
+                             utf8_quote(name, sizeof name, t->name, strlen(t->name)),
+                             w->architecture, w->arch.n_layers);
         if (!f->used[i]) continue;
         w->n_parameters += (int64_t)(t->n_bytes / (t->type == QUANT_F32 ? 4 : 2));
         w->n_bytes += (int64_t)t->n_bytes;
@@ -195,27 +198,16 @@ static msa_status check_limits(const arch *a, const safetensors *files, msa_erro
     return MSA_OK;
 }
 
-/* Tables for the layers. The experts' only once the router shows that there are so many. */
 static msa_status allocate(filler *f) {
     weights *w = f->w;
     const arch *a = &w->arch;
     size_t n_layers = (size_t)a->n_layers;
-    size_t n_moe = a->moe.present ? n_layers - (size_t)a->n_dense_layers : 0;
-    tensor_spec spec;
-    tensor_view view;
     f->used = mem_calloc(safetensors_count(f->files), sizeof *f->used);
     w->layers = mem_calloc(n_layers, sizeof *w->layers);
     if (a->index.present) w->index = mem_calloc(n_layers, sizeof *w->index);
-    bool enough = f->used && w->layers && (w->index || !a->index.present);
-    if (enough && n_moe) {
-        msa_status status = find(f, TENSOR_ROUTER, a->n_dense_layers, -1, &spec, &view);
-        if (status != MSA_OK) return status;
-        w->experts = mem_calloc(n_moe, (size_t)a->moe.n_experts * sizeof *w->experts);
-        enough = w->experts;
-    }
-    return enough
-               ? MSA_OK
-               : error_set(f->err, MSA_E_NOMEM, "no memory for a table of %d layers", a->n_layers);
+    if (!f->used || !w->layers || (a->index.present && !w->index))
+        return error_set(f->err, MSA_E_NOMEM, "no memory for a table of %d layers", a->n_layers);
+    return weights_allocate_experts(w, safetensors_file_bytes(f->files), f->err);
 }
 
 static msa_status load(filler *f) {
