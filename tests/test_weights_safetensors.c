@@ -5,9 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "model/config_json.h"
 #include "model/export.h"
+#include "model/model_files.h"
 #include "model/safetensors_out.h"
 #include "model/weights.h"
 #include "msa/model.h"
@@ -107,9 +109,17 @@ static const change CHANGES[] = {
      .status = MSA_E_FORMAT,
      .why = "k_proj.weight' has shape"},
     {.family = ARCH_MINIMAX_M3,
-     .n_experts = 4096,
+     .n_experts = 5,
      .status = MSA_E_FORMAT,
      .why = "gate.weight' has shape"},
+    {.family = ARCH_MINIMAX_M3,
+     .n_experts = 4096,
+     .status = MSA_E_FORMAT,
+     .why = "4096 experts of 32 x 64 in each of 3 layers are more than"},
+    {.family = ARCH_LLAMA,
+     .extra = "a\x1b[31m",
+     .status = MSA_E_UNSUPPORTED,
+     .why = "tensor 'a\\x1b[31m' has no place"},
     {.family = ARCH_MINIMAX_M3,
      .n_experts = 5000,
      .status = MSA_E_UNSUPPORTED,
@@ -190,6 +200,9 @@ static void what_the_tensors_contradict_is_refused_by_name(void **state) {
         msa_status status = weights_load_safetensors(&w, files, &a, &err);
         if (status != c->status || (status && !strstr(err.text, c->why)))
             fail_msg("change %zu gives %d: %s", i, (int)status, status ? err.text : "accepted");
+        const char *name = status ? strstr(err.text, "model.safetensors'") : NULL;
+        if (status && (!name || strstr(name + 1, "model.safetensors'")))
+            fail_msg("change %zu should name its file once: %s", i, err.text);
         weights_free(w);
         safetensors_close(files);
     }
@@ -225,6 +238,22 @@ static void a_folder_that_lacks_a_file_says_which(void **state) {
                  &err, "config.json");
 }
 
+/* Beyond 14 GB the magic and version of GGUF, taken for a length, fit the file. */
+static void a_large_gguf_file_is_not_taken_for_safetensors(void **state) {
+    const char *path = folder_path(*state, "large.gguf");
+    static const uint8_t header[24] = {'G', 'G', 'U', 'F', 3, 0, 0, 0, '{'};
+    model_files files;
+    msa_error err;
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_int_equal(fwrite(header, sizeof header, 1, f), 1);
+    assert_int_equal(fclose(f), 0);
+    if (truncate(path, (off_t)15 << 30) != 0) skip(); /* a file system without holes */
+    assert_ok(model_files_find(&files, path, &err), &err);
+    assert_null(files.tensors);
+    model_files_free(&files);
+}
+
 static void memory_that_runs_out_is_a_clean_error(void **state) {
     arch a;
     export_good(ARCH_MINIMAX_M3, *state, &a);
@@ -255,6 +284,8 @@ int main(void) {
                                         folder_remove),
         cmocka_unit_test_setup_teardown(a_folder_that_lacks_a_file_says_which, folder_create,
                                         folder_remove),
+        cmocka_unit_test_setup_teardown(a_large_gguf_file_is_not_taken_for_safetensors,
+                                        folder_create, folder_remove),
         cmocka_unit_test_setup_teardown(memory_that_runs_out_is_a_clean_error, folder_create,
                                         folder_remove),
     };

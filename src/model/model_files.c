@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "model/json_file.h"
+#include "model/safetensors.h"
 
 typedef enum content { OTHER, SAFETENSORS, INDEX, CONFIG } content;
 
@@ -44,7 +45,9 @@ static msa_status look_at(const char *path, content *out, msa_error *err) {
     if (status != MSA_OK) return status;
     uint64_t n_header = 0;
     for (int i = 0; i < 8 && map.n_bytes > 8; i++) n_header |= (uint64_t)map.data[i] << 8 * i;
-    if (map.n_bytes > 8 && map.data[8] == '{' && n_header <= map.n_bytes - 8)
+    /* The bound on headers tells it from a large GGUF file, whose count of tensors may look so. */
+    if (map.n_bytes > 8 && map.data[8] == '{' && n_header <= map.n_bytes - 8 &&
+        n_header <= SAFETENSORS_MAX_HEADER)
         *out = SAFETENSORS;
     else if (map.n_bytes && map.data[0] == '{') {
         json_t *root;
