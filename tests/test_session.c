@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/session.h"
 #include "msa/model.h"
 #include "support/tiny_model.h"
 
@@ -603,6 +604,10 @@ static void parameters_are_checked_and_filled_in(void **state) {
     assert_int_equal(p->n_ctx, 512);
     assert_int_equal(p->selector, MSA_SELECTOR_PROXY);
     assert_int_equal(p->kv_pages, 512 / 64 + 1);
+    msa_session_params longest = d;
+    longest.n_ctx = INT32_MAX;
+    assert_ok(session_params_resolve(&longest, f.model, &err), &err);
+    assert_int_equal(longest.kv_pages, INT32_MAX / 64 + 2);
     assert_true(p->n_threads >= 1 && p->chunk >= 1);
     msa_session_free(s);
 

@@ -98,6 +98,6 @@ msa_status session_params_resolve(msa_session_params *p, const msa_model *model,
     if (p->n_threads == 0) p->n_threads = omp_get_max_threads();
     if (p->chunk == 0) p->chunk = DEFAULT_CHUNK;
     if (p->chunk > p->n_ctx) p->chunk = p->n_ctx;
-    if (p->kv_pages == 0) p->kv_pages = (p->n_ctx + p->block - 1) / p->block + 1;
+    if (p->kv_pages == 0) p->kv_pages = ((int64_t)p->n_ctx + p->block - 1) / p->block + 1;
     return MSA_OK;
 }
