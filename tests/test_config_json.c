@@ -126,6 +126,7 @@ typedef struct change {
 static const change CHANGES[] = {
     {LLAMA, "model_type", NULL, BAD, "'model_type' is missing"},
     {LLAMA, "model_type", "|gpt2|", WONT, "'model_type' is gpt2; supported"},
+    {LLAMA, "partial_rotary_factor", "0.5", WONT, "'partial_rotary_factor' is 0.5; supported is 1"},
     {LLAMA, "hidden_size", NULL, BAD, "'hidden_size' is missing"},
     {LLAMA, "hidden_size", "0", BAD, "'hidden_size' is 0"},
     {LLAMA, "hidden_size", "64.0", BAD, "'hidden_size' is 64"},

@@ -60,6 +60,8 @@ static msa_status read_rope(const config_reader *r, arch *a) {
     if (part > 1) return config_refuse(place, "partial_rotary_factor", "at most 1");
     a->rope_base = base;
     a->n_rot = (int32_t)(a->head_dim * part);
+    /* transformers passes over the factor in these families and turns whole heads. */
+    if (!m3 && part < 1) return config_unsupported(place, "partial_rotary_factor", "1");
     if (!m3) return MSA_OK;
     int32_t rotary;
     status = config_count(r, "rotary_dim", 2, a->n_rot, &rotary);

@@ -82,8 +82,7 @@ static void put_rope(writer *w, const arch *a) {
     writer rope = begin();
     put_text(&rope, "rope_type", "default");
     put_real(&rope, "rope_theta", a->rope_base);
-    if (a->n_rot != a->head_dim || a->family == ARCH_MINIMAX_M3)
-        put_real(&rope, "partial_rotary_factor", rotary_factor(a));
+    if (a->family == ARCH_MINIMAX_M3) put_real(&rope, "partial_rotary_factor", rotary_factor(a));
     put_object(w, "rope_parameters", &rope);
     put_real(w, "rope_theta", a->rope_base);
 }
