@@ -221,37 +221,59 @@ static msa_status read_special(const reader *r, const char *name, int32_t *out) 
     return MSA_OK;
 }
 
-/* Whether the template that frames a text has a token before or behind it. */
-static void read_frame(const json_t *processor, bool *before, bool *behind) {
-    const json_t *list = json_object_get(processor, "processors"), *step, *piece;
-    size_t i, j;
-    json_array_foreach((json_t *)list, i, step) {
-        const json_t *single = json_object_get(step, "single");
-        bool seen = false;
-        json_array_foreach((json_t *)single, j, piece) {
-            if (json_object_get(piece, "Sequence")) seen = true;
-            if (json_object_get(piece, "SpecialToken")) *(seen ? behind : before) = true;
-        }
-    }
-    const json_t *single = json_object_get(processor, "single");
-    bool seen = false;
-    json_array_foreach((json_t *)single, j, piece) {
+/* A step of the post-processor: of those that add tokens, the template with bos before a text and
+ * eos behind it. */
+static msa_status read_step(reader *r, const json_t *step) {
+    static const char *const known[] = {"ByteLevel", "TemplateProcessing", "Sequence"};
+    const json_t *type = json_object_get(step, "type"), *piece;
+    const char *name = json_string_value(type);
+    size_t i;
+    bool found = false, seen = false;
+    for (i = 0; name && i < sizeof known / sizeof *known; i++) found |= strcmp(name, known[i]) == 0;
+    if (!found)
+        return error_set(r->err, MSA_E_UNSUPPORTED,
+                         "\"post_processor\" has type '%s'; supported are ByteLevel, "
+                         "TemplateProcessing and sequences of them",
+                         quote(type).text);
+    json_array_foreach(json_object_get(step, "single"), i, piece) {
+        const json_t *id = json_object_get(json_object_get(piece, "SpecialToken"), "id");
         if (json_object_get(piece, "Sequence")) seen = true;
-        if (json_object_get(piece, "SpecialToken")) *(seen ? behind : before) = true;
+        if (!json_object_get(piece, "SpecialToken")) continue;
+        int32_t at = find_id(r, id), expected = seen ? r->p.eos : r->p.bos;
+        if (at < 0 || at != expected)
+            return error_set(r->err, MSA_E_UNSUPPORTED,
+                             "\"post_processor\" puts token '%s' %s a text; supported is \"%s\" "
+                             "of tokenizer_config.json",
+                             quote(id).text, seen ? "behind" : "before",
+                             seen ? "eos_token" : "bos_token");
+        if (seen)
+            r->p.add_eos = 1;
+        else
+            r->p.add_bos = 1;
     }
+    return MSA_OK;
+}
+
+/* Which tokens frame a text. */
+static msa_status read_frame(reader *r) {
+    const json_t *processor = json_object_get(r->root, "post_processor"), *step;
+    size_t i;
+    r->p.add_bos = r->p.add_eos = 0;
+    if (is_off(r->root, "post_processor")) return MSA_OK;
+    msa_status status = read_step(r, processor);
+    json_array_foreach(json_object_get(processor, "processors"), i, step) {
+        if (!status) status = read_step(r, step);
+    }
+    return status;
 }
 
 static msa_status read_specials(reader *r) {
-    bool before = false, behind = false;
     msa_status status = read_special(r, "bos_token", &r->p.bos);
     if (!status) status = read_special(r, "eos_token", &r->p.eos);
     if (!status) status = read_special(r, "unk_token", &r->p.unk);
     if (!status) status = read_special(r, "pad_token", &r->p.pad);
     r->p.eot = -1;
-    read_frame(json_object_get(r->root, "post_processor"), &before, &behind);
-    r->p.add_bos = before;
-    r->p.add_eos = behind;
-    return status;
+    return status ? status : read_frame(r);
 }
 
 /* ---- all of it ---- */
