@@ -2,6 +2,8 @@
  * every family, where disk or memory run out too. */
 #include "support/support.h"
 
+#include <float.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -296,12 +298,68 @@ static void what_files_cannot_say_is_refused(void **state) {
     assert_fails(export_folder(&source, path, QUANT_Q8_0, 0, &err), MSA_E_ARG, &err, "Q8_0");
     assert_fails(export_index(&source, path, &err), MSA_E_ARG, &err, "is a MiniMax-M3");
     a = random_arch(ARCH_LLAMA, false);
+    a.n_rot = 8;
+    assert_fails(export_folder(&source, path, QUANT_F32, 0, &err), MSA_E_UNSUPPORTED, &err,
+                 "RoPE on 8 elements of heads of 16");
+    a.n_rot = 16;
     assert_fails(export_index(&source, path, &err), MSA_E_ARG, &err, "has none");
     a.n_vocab = 200;
     source.tokenizer = byte_tokenizer();
     assert_fails(export_gguf(&source, path, QUANT_F32, &err), MSA_E_ARG, &err, "257 tokens");
     tokenizer_free((tokenizer *)source.tokenizer);
     assert_int_equal(folder_entries(*state), 0);
+}
+
+/* The random rows, with one number that F16 has no place for. */
+static msa_status rows_with_a_large_one(void *seed, const tensor_spec *spec, int64_t row, int64_t n,
+                                        float *out, msa_error *err) {
+    msa_status status = random_rows(seed, spec, row, n, out, err);
+    if (spec->role == TENSOR_DOWN && spec->layer == 2) out[5] = -65520;
+    return status;
+}
+
+static void numbers_that_a_format_loses_are_refused(void **state) {
+    static const float most[] = {0, 0x1.ffdffep15f, 0x1.fefffep127f, 0x1.fp22f};
+    static const uint32_t types[] = {QUANT_F32, QUANT_F16, QUANT_BF16, QUANT_Q8_0};
+    for (int i = 1; i < 4; i++) {
+        float x[32] = {0}, back[32];
+        x[7] = -most[i];
+        assert_int_equal(narrow_find_lost(types[i], x, 32), -1);
+        memcpy(back, x, sizeof x);
+        round_trip(types[i], back, 32);
+        assert_true(isfinite(back[7]));
+        x[7] = nextafterf(-most[i], -INFINITY);
+        if (types[i] == QUANT_Q8_0) x[7] = NAN;
+        assert_int_equal(narrow_find_lost(types[i], x, 32), 7);
+    }
+    assert_int_equal(narrow_find_lost(QUANT_F16, (float[]){INFINITY, NAN}, 2), -1);
+    assert_int_equal(narrow_find_lost(QUANT_F32, (float[]){FLT_MAX}, 1), -1);
+    const char *path = folder_path(*state, "model.gguf");
+    arch a = random_arch(ARCH_LLAMA, false);
+    uint64_t seed;
+    msa_error err;
+    export_source source = source_of(&a, &seed, NULL);
+    source.rows = rows_with_a_large_one;
+    assert_fails(export_gguf(&source, path, QUANT_F16, &err), MSA_E_UNSUPPORTED, &err,
+                 "'blk.2.ffn_down.weight' holds -65520, which F16");
+    assert_int_equal(folder_entries(*state), 0);
+    assert_ok(export_gguf(&source, path, QUANT_BF16, &err), &err);
+}
+
+static void a_template_of_before_does_not_outlive_the_new_tokenizer(void **state) {
+    arch a = random_arch(ARCH_QWEN3, false);
+    uint64_t seed;
+    msa_error err;
+    msa_model *model;
+    tokenizer *t = byte_tokenizer();
+    export_source source = source_of(&a, &seed, t);
+    FILE *f = fopen(folder_path(*state, "chat_template.jinja"), "w");
+    assert_true(f && fputs("{{ 'of another model' }}", f) >= 0 && fclose(f) == 0);
+    assert_ok(export_folder(&source, *state, QUANT_F32, 0, &err), &err);
+    tokenizer_free(t);
+    assert_ok(msa_model_load(&model, *state, &err), &err);
+    assert_string_equal(msa_model_get_info(model)->chat_template, "none");
+    msa_model_free(model);
 }
 
 static void a_full_disk_leaves_nothing_behind(void **state) {
@@ -364,6 +422,10 @@ int main(void) {
                                         folder_remove),
         cmocka_unit_test_setup_teardown(what_files_cannot_say_is_refused, folder_create,
                                         folder_remove),
+        cmocka_unit_test_setup_teardown(numbers_that_a_format_loses_are_refused, folder_create,
+                                        folder_remove),
+        cmocka_unit_test_setup_teardown(a_template_of_before_does_not_outlive_the_new_tokenizer,
+                                        folder_create, folder_remove),
         cmocka_unit_test_setup_teardown(a_full_disk_leaves_nothing_behind, folder_create,
                                         folder_remove),
         cmocka_unit_test_setup_teardown(memory_that_runs_out_leaves_nothing_behind, folder_create,

@@ -32,8 +32,9 @@ msa_status export_index(const export_source *source, const char *path, msa_error
 
 /* A folder (made where there is none): model.safetensors, or files of up to max_bytes of data
  * (0: one file) with their index; config.json, generation_config.json, tokenizer.json and
- * tokenizer_config.json. `type`: F32, F16 or BF16. M3 as model_type minimax_m3_vl_text, which
- * transformers loads with AutoModelForCausalLM. */
+ * tokenizer_config.json (a chat_template.jinja of before goes: readers would prefer it). `type`:
+ * F32, F16 or BF16. M3 as model_type minimax_m3_vl_text, which transformers loads with
+ * AutoModelForCausalLM. */
 msa_status export_folder(const export_source *source, const char *folder, uint32_t type,
                          uint64_t max_bytes, msa_error *err);
 

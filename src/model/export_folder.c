@@ -66,7 +66,13 @@ static msa_status write_files(const export_source *source, const char *folder, u
                               uint64_t max_bytes, msa_error *err) {
     file_out_set set = {0};
     safetensors_out *out = NULL;
-    msa_status status = safetensors_out_create(&out, &set, folder, max_bytes, err);
+    bytes template = {0}; /* of before: readers would take it for the new tokenizer's */
+    bytes_append_text(&template, folder);
+    bytes_append_text(&template, "/chat_template.jinja");
+    bytes_terminate(&template);
+    msa_status status =
+        template.failed ? error_set(err, MSA_E_NOMEM, "no memory for a path") : MSA_OK;
+    if (!status) status = safetensors_out_create(&out, &set, folder, max_bytes, err);
     if (!status) status = write_tensors(source, out, type, err);
     if (!status && source->tokenizer)
         status = tokenizer_to_json(source->tokenizer, source->chat.data ? &source->chat : NULL,
@@ -74,6 +80,8 @@ static msa_status write_files(const export_source *source, const char *folder, u
     if (!status) status = write_config(source, folder, type, &set, err);
     if (!status) status = file_out_set_publish(&set, err);
     if (!status) safetensors_out_clear(out);
+    if (!status && source->tokenizer) (void)unlink(template.data);
+    bytes_free(&template);
     safetensors_out_free(out);
     file_out_set_free(&set);
     return status;
@@ -85,6 +93,12 @@ msa_status export_folder(const export_source *source, const char *folder, uint32
     if (status != MSA_OK) return status;
     if (type == QUANT_Q8_0)
         return error_set(err, MSA_E_ARG, "safetensors have no Q8_0; F32, F16 and BF16 are written");
+    const arch *a = source->arch;
+    if (a->family != ARCH_MINIMAX_M3 && a->n_rot != a->head_dim)
+        return error_set(err, MSA_E_UNSUPPORTED,
+                         "RoPE on %d elements of heads of %d; transformers turns whole heads in "
+                         "this family",
+                         a->n_rot, a->head_dim);
     bool made = mkdir(folder, 0777) == 0;
     if (!made && errno != EEXIST)
         return error_set(err, MSA_E_IO, "can't make the folder '%s': %s", folder, strerror(errno));

@@ -47,6 +47,11 @@ static msa_status run_spec(stream *s, const tensor_spec *spec) {
         msa_status status = fetch(s, spec, row, n);
         if (status != MSA_OK) return status;
         for (int64_t i = 0; offset != 0 && i < n * spec->n_in; i++) s->wide[i] += offset;
+        int64_t lost = narrow_find_lost(s->t->type, s->wide, n * spec->n_in);
+        if (lost >= 0)
+            return error_set(s->err, MSA_E_UNSUPPORTED,
+                             "tensor '%s' holds %g, which %s can't; write it as F32", s->t->name,
+                             (double)s->wide[lost], quant_format_find(s->t->type)->name);
         for (int64_t i = 0; i < n; i++)
             narrow_row(s->t->type, s->wide + i * spec->n_in, spec->n_in,
                        (uint8_t *)s->narrow + (size_t)i * row_bytes);

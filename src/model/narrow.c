@@ -13,6 +13,17 @@ bool narrow_supported(uint32_t type) {
     return type == QUANT_F32 || type == QUANT_F16 || type == QUANT_BF16 || type == QUANT_Q8_0;
 }
 
+int64_t narrow_find_lost(uint32_t type, const float *x, int64_t n) {
+    float most = type == QUANT_F16    ? 65520 /* from here on the nearest is infinity */
+                 : type == QUANT_BF16 ? 0x1.ffp127f
+                 : type == QUANT_Q8_0 ? 127 * 65519.f
+                                      : INFINITY;
+    for (int64_t i = 0; i < n; i++)
+        if (!(fabsf(x[i]) < most) && type != QUANT_F32 && (type == QUANT_Q8_0 || isfinite(x[i])))
+            return i;
+    return -1;
+}
+
 /* The numbers are divided by d before it is rounded to f16, and halves go away from zero: so does
  * ggml. */
 static void narrow_q8_0(const float *x, uint8_t *out) {

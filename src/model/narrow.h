@@ -7,6 +7,9 @@
 #include <stdint.h>
 
 bool narrow_supported(uint32_t type);
+/* The first finite number that would become infinite, in Q8_0 the first that is not finite too; -1
+ * where there is none. */
+int64_t narrow_find_lost(uint32_t type, const float *x, int64_t n);
 /* n numbers, a multiple of the format's block, into quant_row_bytes(type, n) bytes. */
 void narrow_row(uint32_t type, const float *x, int64_t n, void *out);
 
