@@ -150,12 +150,39 @@ static void every_command_takes_an_index(void **state) {
         assert_exit(&place, LINES[i], 0, NULL);
 }
 
+static void what_is_exported_runs_and_what_would_be_passed_over_is_refused(void **state) {
+    static const struct {
+        const char *line;
+        int code;
+        const char *word;
+    } calls[] = {
+        {"msa export -m m3.gguf -o folder --format safetensors --max-bytes 200000", 0, NULL},
+        {"msa export -m folder -o again.gguf --type f16", 0, NULL},
+        {"msa run -m again.gguf -f text --raw -n 2", 0, NULL},
+        {"msa export -m base.gguf --index branch.gguf -o joined.gguf", 0, NULL},
+        {"msa export -m joined.gguf -o apart.gguf --format index", 0, NULL},
+        {"msa run -m base.gguf --index apart.gguf -f text --raw -n 2", 0, NULL},
+        {"msa export -m m3.gguf", 2, "-o PATH"},
+        {"msa export -m m3.gguf -o a.gguf --max-bytes 1000", 2, "--max-bytes 1000"},
+        {"msa export -m joined.gguf -o a.gguf --format index --type f16", 2, "--type"},
+        {"msa export -m m3.gguf -o a.gguf --format index", 2, "-o: "},
+        {"msa export -m m3.gguf -o a.gguf --format safetensors --type q8_0", 2, "Q8_0"},
+        {"msa export -m m3.gguf -o nowhere/a.gguf", 1, "nowhere/a.gguf"},
+        {"msa export -m m3.gguf -o text --format safetensors", 1, "text"},
+        {"test ! -e a.gguf", 0, NULL},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
+        assert_exit(&place, calls[i].line, calls[i].code, calls[i].word);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_index_that_does_not_fit_is_refused),
         cmocka_unit_test(info_shows_index_and_experts),
         cmocka_unit_test(what_is_not_as_trained_is_warned_of),
         cmocka_unit_test(every_command_takes_an_index),
+        cmocka_unit_test(what_is_exported_runs_and_what_would_be_passed_over_is_refused),
     };
     return cmocka_run_group_tests(tests, open_place, close_place);
 }

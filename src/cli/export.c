@@ -73,6 +73,13 @@ msa_status command_export(int argc, char **argv, msa_error *err) {
         .format = args.type < 0 ? MSA_WEIGHTS_F32 : (msa_weight_format)args.type,
         .max_bytes = args.max_bytes,
     };
+    if (args.max_bytes && params.kind != MSA_FILE_SAFETENSORS)
+        return fail(err, MSA_E_ARG,
+                    "--max-bytes %lld: only --format safetensors is cut into files; leave it out",
+                    (long long)args.max_bytes);
+    if (params.kind == MSA_FILE_INDEX && params.format != MSA_WEIGHTS_F32)
+        return fail(err, MSA_E_ARG,
+                    "--type: an index branch is written as f32 always; leave it out");
     status = model_open(&args.model, &model, err);
     if (status == MSA_OK) {
         status = msa_model_export(model, args.out, &params, err);
