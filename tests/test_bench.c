@@ -127,6 +127,16 @@ static void training_is_counted_by_the_formulas_and_scaled(void **state) {
     json_decref(document);
 }
 
+static void training_that_no_memory_holds_is_left_out(void **state) {
+    (void)state;
+    outcome o = workplace_run(&place, "msa bench attn -t 2 --heads 64/64 --dim 256 --suite train "
+                                      "--n 1073741824 -r 1 --json");
+    assert_int_equal(o.code, 0);
+    assert_non_null(strstr(o.err, "left out"));
+    assert_non_null(strstr(o.out, "\"rows\": []"));
+    outcome_free(&o);
+}
+
 static void speedup_is_dense_time_over_msa_time(void **state) {
     (void)state;
     json_t *document = run_json(SMALL "--n 1K --ops prefill --order kv --json");
@@ -207,6 +217,7 @@ int main(void) {
         cmocka_unit_test(the_json_has_the_promised_members_and_no_other),
         cmocka_unit_test(the_work_is_counted_by_the_formulas),
         cmocka_unit_test(training_is_counted_by_the_formulas_and_scaled),
+        cmocka_unit_test(training_that_no_memory_holds_is_left_out),
         cmocka_unit_test(speedup_is_dense_time_over_msa_time),
         cmocka_unit_test(the_memory_of_a_prefill_does_not_grow_with_the_context),
         cmocka_unit_test(what_cannot_be_measured_is_refused),

@@ -9,7 +9,6 @@
 #include "cli/bench_select.h"
 #include "cli/bench_train.h"
 #include "cli/commands.h"
-#include "cli/machine.h"
 #include "cli/options.h"
 #include "cli/table.h"
 
@@ -153,8 +152,7 @@ static void add_grid(const attn_args *args, bench_cases *cases) {
 /* Cases whose keys don't fit into memory are taken out, with a word. *n_pages: of the arena. */
 static void drop_what_does_not_fit(const attn_args *args, const msa_shape *shape,
                                    bench_cases *cases, int64_t *n_pages) {
-    int64_t available = machine_available();
-    double room = available > 0 ? 0.5 * (double)available : 4e9;
+    double room = bench_room();
     int kept = 0;
     *n_pages = 1;
     for (int i = 0; i < cases->n; i++) {

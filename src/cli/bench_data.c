@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "cli/machine.h"
+
 enum { TABLE_BITS = 16, TABLE_SIZE = 1 << TABLE_BITS, HUGE_PAGE = 2 << 20 };
 
 /* Index queries are q[t] = SINK * common + x[t], x[t] = DRIFT * x[t-1] + noise: tuned so that four
@@ -26,6 +28,11 @@ void *bench_alloc(size_t n_bytes) {
 
 void bench_free(void *p, size_t n_bytes) {
     if (p) munmap(p, n_bytes + HUGE_PAGE);
+}
+
+double bench_room(void) {
+    int64_t available = machine_available();
+    return available > 0 ? 0.5 * (double)available : 4e9;
 }
 
 /* The n-th number of a seed (splitmix64). */

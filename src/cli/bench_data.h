@@ -50,5 +50,8 @@ void bench_fill_normal(uint64_t seed, float *out, size_t n);
 /* Zeroed memory in huge pages where there are any; NULL when it can't be had. */
 void *bench_alloc(size_t n_bytes);
 void bench_free(void *p, size_t n_bytes);
+/* Bytes that invented data may take: half of what is free. Memory is given without being there, so
+ * more would end the program instead of failing. */
+double bench_room(void);
 
 #endif

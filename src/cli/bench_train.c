@@ -1,6 +1,7 @@
 /* bench_train.c: see bench_train.h. */
 #include "cli/bench_train.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -57,7 +58,8 @@ static void place(piece *p, const msa_shape *shape, int64_t n, int64_t queries) 
     }
 }
 
-static bool allocate(bench_layer *l) {
+/* n_bytes of all arrays; returns their sum. */
+static double measure(bench_layer *l) {
     const msa_shape *s = &l->shape;
     size_t q = (size_t)l->sparse.queries, n = (size_t)l->sparse.kv_len;
     size_t wide = (size_t)(s->n_q_heads * s->head_dim),
@@ -77,13 +79,22 @@ static bool allocate(bench_layer *l) {
                              n * keys,
                              q * index,
                              n * index_key};
-    bool good = true;
+    double sum = 0;
     for (int i = 0; i < 13; i++) {
         l->n_bytes[i] = floats[i] * sizeof(float);
+        sum += (double)l->n_bytes[i];
+    }
+    return sum;
+}
+
+static bool allocate(bench_layer *l) {
+    const msa_shape *s = &l->shape;
+    bool good = true;
+    for (int i = 0; i < 13; i++) {
         l->arrays[i] = bench_alloc(l->n_bytes[i]);
         good = good && l->arrays[i];
     }
-    l->ids = malloc(q * (size_t)(s->n_kv_heads * s->topk) * sizeof *l->ids);
+    l->ids = malloc((size_t)l->sparse.queries * (size_t)(s->n_kv_heads * s->topk) * sizeof *l->ids);
     return good && l->ids;
 }
 
@@ -253,6 +264,13 @@ msa_status bench_train_run(const msa_shape *shape, int64_t n, const bench_train_
     int64_t queries = settings->queries < n ? settings->queries : n;
     place(&l->sparse, shape, n, queries);
     place(&l->dense, shape, n, (queries + 15) / 16);
+    double bytes = measure(l), room = bench_room();
+    if (bytes > room) {
+        fprintf(stderr, "msa: training at n = %lld left out: needs %.1f GB, %.1f are free\n",
+                (long long)n, bytes * 1e-9, room * 1e-9);
+        free(l);
+        return MSA_OK;
+    }
     msa_status status = MSA_OK;
     if (!allocate(l)) status = fail_memory(err, "making up a layer");
     if (status == MSA_OK) status = invent(l, err);
