@@ -219,24 +219,33 @@ static void future_and_unselected_tokens_have_no_effect(void **state) {
     case_lay_out(&c, CASE_RAGGED, MSA_F32, 1);
     int32_t *ids = random_lists(&c, 3);
     msa_selection sel = {ids, MSA_ASCENDING, MSA_TOKEN_MAJOR};
-    result before = attend(&c, msa_sparse_plan, msa_sparse_run, &sel, NULL);
-    result dense = attend(&c, msa_dense_plan, msa_dense_run, NULL, NULL);
+    enum { OPS = 3 };
+    const msa_plan_options by_query = {.order = MSA_ORDER_QUERY}, by_keys = {.order = MSA_ORDER_KV};
+    const struct {
+        plan_fn *plan;
+        run_fn *run;
+        const msa_selection *sel;
+        const msa_plan_options *options;
+    } ops[OPS] = {{msa_dense_plan, msa_dense_run, NULL, NULL},
+                  {msa_sparse_plan, msa_sparse_run, &sel, &by_query},
+                  {msa_sparse_plan, msa_sparse_run, &sel, &by_keys}};
+    result before[OPS], after[OPS];
+    for (int i = 0; i < OPS; i++)
+        before[i] = attend(&c, ops[i].plan, ops[i].run, ops[i].sel, ops[i].options);
     int64_t cut = 95; /* queries 0..15 sit at 80..95 */
     for (int64_t j = cut + 1; j < 120; j++)
         for (int x = 0; x < 32; x++) {
             ((float *)c.stored[0])[j * 32 + x] = NAN;
             ((float *)c.stored[1])[j * 32 + x] = NAN;
         }
-    result after = attend(&c, msa_sparse_plan, msa_sparse_run, &sel, NULL);
-    result dense_after = attend(&c, msa_dense_plan, msa_dense_run, NULL, NULL);
     size_t rows = 16 * 4;
-    assert_memory_equal(before.out, after.out, rows * 32 * sizeof(float));
-    assert_memory_equal(dense.out, dense_after.out, rows * 32 * sizeof(float));
-    assert_true(isnan(dense_after.out[(size_t)39 * 4 * 32])); /* what is visible does show */
-    result_free(&before);
-    result_free(&after);
-    result_free(&dense);
-    result_free(&dense_after);
+    for (int i = 0; i < OPS; i++) {
+        after[i] = attend(&c, ops[i].plan, ops[i].run, ops[i].sel, ops[i].options);
+        assert_memory_equal(before[i].out, after[i].out, rows * 32 * sizeof(float));
+        result_free(&before[i]);
+    }
+    assert_true(isnan(after[0].out[(size_t)39 * 4 * 32])); /* what is visible does show */
+    for (int i = 0; i < OPS; i++) result_free(&after[i]);
     free(ids);
     case_free(&c);
 }
@@ -463,6 +472,25 @@ static void bad_arguments_are_named(void **state) {
     case_free(&c);
 }
 
+/* Blocks of all requests and heads that take 2^64 bytes, which 64 bits would count as none. */
+static void sizes_beyond_any_memory_are_refused(void **state) {
+    (void)state;
+    enum { REQUESTS = (1 << 14) + 1, HEADS = 1 << 16 };
+    int32_t *cu = malloc((REQUESTS + 1) * sizeof *cu);
+    int64_t *kv_len = malloc(REQUESTS * sizeof *kv_len);
+    for (int32_t r = 0; r <= REQUESTS; r++) cu[r] = r;
+    for (int32_t r = 0; r < REQUESTS; r++) kv_len[r] = (int64_t)INT32_MAX * 16;
+    kv_len[REQUESTS - 1] = (1 << 14) * 16;
+    msa_batch batch = {.n_requests = REQUESTS, .cu_seqlens_q = cu, .kv_len = kv_len};
+    msa_shape shape = small_shape(HEADS, HEADS, 8, 16, 1);
+    msa_plan *plan = NULL;
+    msa_error err;
+    assert_fails(msa_sparse_plan(&plan, &shape, &batch, NULL, &err), MSA_E_NOMEM, &err, "memory");
+    msa_plan_free(plan);
+    free(cu);
+    free(kv_len);
+}
+
 static void plans_can_be_reused_for_other_lengths(void **state) {
     (void)state;
     msa_error err;
@@ -508,6 +536,7 @@ int main(void) {
         cmocka_unit_test(minus_infinite_scores_weigh_nothing),
         cmocka_unit_test(merging_any_cut_equals_the_whole),
         cmocka_unit_test(bad_arguments_are_named),
+        cmocka_unit_test(sizes_beyond_any_memory_are_refused),
         cmocka_unit_test(plans_can_be_reused_for_other_lengths),
     };
     return cmocka_run_group_tests_name("attend", tests, NULL, NULL);

@@ -29,7 +29,7 @@ void walk_lay_out(block_walk *w, const msa_plan *plan, carver *c) {
     size_t chunk = (size_t)plan->chunk_q, heads = (size_t)plan->shape.n_kv_heads;
     w->queries = carve(c, chunk, sizeof *w->queries);
     w->takers = carve(c, heads * chunk * (size_t)plan->shape.topk, sizeof *w->takers);
-    w->ranges = carve(c, heads * (size_t)plan->n_blocks, sizeof *w->ranges);
+    w->ranges = carve(c, (size_t)plan->n_blocks, heads * sizeof *w->ranges);
     w->bounds = carve(c, heads * ((size_t)plan->n_parts + 1), sizeof *w->bounds);
 }
 

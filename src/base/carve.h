@@ -7,13 +7,16 @@
 
 typedef struct carver {
     char *base;
-    size_t used; /* bytes so far, a multiple of MEM_ALIGN */
+    size_t used; /* bytes so far, a multiple of MEM_ALIGN; SIZE_MAX: more than can be counted */
 } carver;
 
 /* Room for n elements of `size` bytes; NULL while measuring. */
 static inline void *carve(carver *c, size_t n, size_t size) {
     char *p = c->base ? c->base + c->used : NULL;
-    c->used += size_round_up(n * size, MEM_ALIGN);
+    size_t bytes;
+    if (!size_mul(n, size, &bytes) || bytes > SIZE_MAX - MEM_ALIGN ||
+        !size_add(c->used, size_round_up(bytes, MEM_ALIGN), &c->used))
+        c->used = SIZE_MAX;
     return p;
 }
 
