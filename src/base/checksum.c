@@ -31,6 +31,7 @@ checksum checksum_begin(void) {
 void checksum_add(checksum *c, const void *data, size_t n_bytes) {
     const uint8_t *p = data;
     size_t held = (size_t)(c->n_bytes % 32);
+    if (n_bytes == 0) return; /* data may be NULL then */
     c->n_bytes += n_bytes;
     if (held) {
         size_t n = 32 - held < n_bytes ? 32 - held : n_bytes;
