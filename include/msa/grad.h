@@ -14,8 +14,8 @@
  *   - No output may overlap an input or another output.
  *
  * Memory is O(tokens): nothing is kept for a pair of tokens. The workspace of a plan is 128 MiB
- * at most for the partial sums of dq (more only with heads in the hundreds), a few hundred KiB for
- * each thread, and a few integers for each block. */
+ * at most for the partial sums of dq (more only with heads in the hundreds, or n_splits), a few
+ * hundred KiB for each thread, and a few integers for each block. */
 #ifndef MSA_GRAD_H
 #define MSA_GRAD_H
 

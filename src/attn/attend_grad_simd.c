@@ -113,7 +113,7 @@ void SIMD_NAME(e4m3_grad)(const grad_keys *k, const grad_rows *r, const float *m
     add_products(k, r, p, dp);
 }
 
-void SIMD_NAME(e4m3_values)(const loss_rows *r, const float *panels, const float *v_rows,
+void SIMD_NAME(e4m3_values)(const seen_rows *r, const float *panels, const float *v_rows,
                             int n_keys, const float *max_log2, const float *lse_log2,
                             float *const *o, float *scratch) {
     product_scores(r->q, r->n, r->dim, r->stride, panels, n_keys, scratch);

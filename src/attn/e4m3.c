@@ -62,7 +62,7 @@ static e4m3_worker worker_of(e4m3_job *j, int thread, int32_t part) {
 }
 
 /* Rows first.. of the block's queries, G to the query. */
-static loss_rows gather(e4m3_worker *w, int32_t head, int64_t token, const int32_t *queries,
+static seen_rows gather(e4m3_worker *w, int32_t head, int64_t token, const int32_t *queries,
                         int32_t first, int32_t n_rows) {
     const e4m3_job *j = w->job;
     int64_t heads = j->walk.plan->shape.n_q_heads, left = n_rows - first;
@@ -76,7 +76,7 @@ static loss_rows gather(e4m3_worker *w, int32_t head, int64_t token, const int32
         w->row[i] = q * heads + h;
         w->sees[i] = walk_sees(query->position, token, j->walk.plan->shape.block);
     }
-    return (loss_rows){n, j->dim, j->stride, w->q, w->sees, j->run->scale * 1.44269504f};
+    return (seen_rows){n, j->dim, j->stride, w->q, w->sees, j->run->scale * 1.44269504f};
 }
 
 /* How many keys of the block the last of the queries sees. */
@@ -97,7 +97,7 @@ static void visit_sums(void *worker, const plan_request *r, int32_t head, int64_
     int64_t part = row_sums_at(&j->sums, j->walk.plan, w->part, 0, 0);
     int32_t n_keys = open_keys(w, r, head, block, queries[n - 1]);
     for (int32_t first = 0; first < n * j->group; first += GRAD_ROWS) {
-        loss_rows rows =
+        seen_rows rows =
             gather(w, head, block * j->walk.plan->shape.block, queries, first, n * j->group);
         for (int32_t i = 0; i < rows.n; i++) {
             w->max[i] = j->sums.m[part + w->row[i]];
@@ -132,7 +132,7 @@ static void visit_values(void *worker, const plan_request *r, int32_t head, int6
     int32_t n_keys = open_keys(w, r, head, block, queries[n - 1]);
     grad_block_open(&w->v, plan, &j->run->args->v, r, head, block, n_keys);
     for (int32_t first = 0; first < n * j->group; first += GRAD_ROWS) {
-        loss_rows rows = gather(w, head, block * plan->shape.block, queries, first, n * j->group);
+        seen_rows rows = gather(w, head, block * plan->shape.block, queries, first, n * j->group);
         for (int32_t i = 0; i < rows.n; i++) {
             w->max[i] = j->sums.max[w->row[i]];
             w->lse[i] = j->sums.lse[w->row[i]];

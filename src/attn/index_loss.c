@@ -96,7 +96,7 @@ static loss_visit visit_of(const loss_job *j, const plan_request *r, int32_t hea
 
 /* n rows of teacher queries from the first-th on, G to the query; what they see, and where they are
  * among the chunk's. */
-static loss_rows gather_heads(loss_worker *w, const loss_visit *v, int32_t first, int32_t n) {
+static seen_rows gather_heads(loss_worker *w, const loss_visit *v, int32_t first, int32_t n) {
     const loss_job *j = w->job;
     int64_t heads = j->walk.plan->shape.n_q_heads;
     int32_t group = j->group, n_rows = v->n * group;
@@ -111,11 +111,11 @@ static loss_rows gather_heads(loss_worker *w, const loss_visit *v, int32_t first
         at = j->walk.queries[v->queries[ahead.at]].t * heads + v->head * group + ahead.head;
         grad_ask_ahead(j->args->q + at * j->dim, j->dim);
     }
-    return (loss_rows){n, j->dim, j->stride, w->q, w->row_sees, j->teacher_log2};
+    return (seen_rows){n, j->dim, j->stride, w->q, w->row_sees, j->teacher_log2};
 }
 
 /* n rows of index queries from the first-th on. */
-static loss_rows gather_queries(loss_worker *w, const loss_visit *v, int32_t first, int32_t n) {
+static seen_rows gather_queries(loss_worker *w, const loss_visit *v, int32_t first, int32_t n) {
     const loss_job *j = w->job;
     int64_t heads = j->walk.plan->shape.n_index_heads;
     for (int32_t i = first + n; i < first + 2 * n && i < v->n; i++) {
@@ -128,7 +128,7 @@ static loss_rows gather_queries(loss_worker *w, const loss_visit *v, int32_t fir
         grad_copy_row(w->qi + i * j->index_stride, j->args->qi + row * j->index_dim, j->index_dim);
         w->sees[i] = walk_sees(q->position, v->token, v->n_keys);
     }
-    return (loss_rows){n, j->index_dim, j->index_stride, w->qi, w->sees, j->student_log2};
+    return (seen_rows){n, j->index_dim, j->index_stride, w->qi, w->sees, j->student_log2};
 }
 
 static int32_t index_head(const loss_job *j, int32_t head) {
@@ -139,7 +139,7 @@ static int32_t index_head(const loss_job *j, int32_t head) {
 
 /* Takes the block into the pairs of n rows; row i is of query (first + i) / group. */
 static void add_to_sums(loss_worker *w, const loss_visit *v, const row_sums *s,
-                        const loss_rows *rows, const float *panels, int32_t first, int32_t group) {
+                        const seen_rows *rows, const float *panels, int32_t first, int32_t group) {
     int64_t at[GRAD_ROWS];
     for (int32_t i = 0; i < rows->n; i++) {
         int32_t query = v->queries[(first + i) / group];
@@ -165,7 +165,7 @@ static void visit_sums(void *worker, const plan_request *r, int32_t head, int64_
     ki.rows = NULL;
     grad_block_open(&ki, plan, &j->args->ki, r, index_head(j, head), block, v.n_keys);
     for (int32_t first = 0; first < n; first += GRAD_ROWS) {
-        loss_rows rows =
+        seen_rows rows =
             gather_queries(w, &v, first, n - first < GRAD_ROWS ? n - first : GRAD_ROWS);
         add_to_sums(w, &v, &j->student, &rows, ki.panels, first, 1);
     }
@@ -173,7 +173,7 @@ static void visit_sums(void *worker, const plan_request *r, int32_t head, int64_
     grad_block_open(&w->k, plan, &j->args->k, r, head, block, v.n_keys);
     for (int32_t first = 0; first < n * j->group; first += GRAD_ROWS) {
         int32_t left = n * j->group - first;
-        loss_rows rows = gather_heads(w, &v, first, left < GRAD_ROWS ? left : GRAD_ROWS);
+        seen_rows rows = gather_heads(w, &v, first, left < GRAD_ROWS ? left : GRAD_ROWS);
         add_to_sums(w, &v, &j->teacher, &rows, w->k.panels, first, j->group);
     }
 }
@@ -210,7 +210,7 @@ static void sum_teacher(loss_worker *w, const loss_visit *v, int32_t first, int3
         memset(w->p + i * GRAD_S_STRIDE, 0, (size_t)(v->n_keys + 15) / 16 * 16 * sizeof(float));
     for (int32_t row = 0; row < n * j->group; row += GRAD_ROWS) {
         int32_t left = n * j->group - row, from = first * j->group + row;
-        loss_rows rows = gather_heads(w, v, from, left < GRAD_ROWS ? left : GRAD_ROWS);
+        seen_rows rows = gather_heads(w, v, from, left < GRAD_ROWS ? left : GRAD_ROWS);
         for (int32_t i = 0; i < rows.n; i++) w->lse[i] = j->teacher.lse[w->row[i]];
         j->kernels->loss_teacher(&rows, w->k.panels, v->n_keys, w->lse, row, j->group, w->p,
                                  w->scratch);

@@ -11,7 +11,7 @@ loss_lse_fn SIMD_NAME(loss_lse);
 loss_teacher_fn SIMD_NAME(loss_teacher);
 loss_student_fn SIMD_NAME(loss_student);
 
-static void scores(const loss_rows *r, const float *panels, int n_keys, float *out) {
+static void scores(const seen_rows *r, const float *panels, int n_keys, float *out) {
     product_scores(r->q, r->n, r->dim, r->stride, panels, n_keys, out);
 }
 
@@ -36,7 +36,7 @@ static void take_row(const float *s, int sees, float scale_log2, float *m, float
     *l = *l * exp2f(old - finite) + v_sum(sum);
 }
 
-void SIMD_NAME(loss_lse)(const loss_rows *r, const float *panels, int n_keys, float *m, float *l,
+void SIMD_NAME(loss_lse)(const seen_rows *r, const float *panels, int n_keys, float *m, float *l,
                          float *scratch) {
     scores(r, panels, n_keys, scratch);
     for (int i = 0; i < r->n; i++)
@@ -45,7 +45,7 @@ void SIMD_NAME(loss_lse)(const loss_rows *r, const float *panels, int n_keys, fl
 
 /* ---- teacher ---- */
 
-void SIMD_NAME(loss_teacher)(const loss_rows *r, const float *panels, int n_keys,
+void SIMD_NAME(loss_teacher)(const seen_rows *r, const float *panels, int n_keys,
                              const float *lse_log2, int first_row, int group, float *p,
                              float *scratch) {
     vf scale = v_set1(r->scale_log2), most = v_set1(127.0f);
@@ -87,7 +87,7 @@ static double compare_row(const loss_student *a, int row, float *s) {
 }
 
 void SIMD_NAME(loss_student)(const loss_student *a, float *scratch) {
-    const loss_rows *r = &a->rows;
+    const seen_rows *r = &a->rows;
     scores(r, a->k_panels, a->n_keys, scratch);
     for (int i = 0; i < r->n; i++) a->kl[i] += compare_row(a, i, scratch + i * GRAD_S_STRIDE);
     if (!a->dq) return;

@@ -114,23 +114,23 @@ typedef void e4m3_grad_fn(const grad_keys *keys, const grad_rows *rows, const fl
 
 /* Running log-sum-exp of rows over keys: m the greatest scale_log2 * q . k, l the sum of
  * 2^(scale_log2 q . k - m); they start at -inf and 0. */
-typedef struct loss_rows {
+typedef struct seen_rows {
     int n, dim, stride;
     const float *q; /* [n][stride] */
     const int32_t *sees;
     float scale_log2;
-} loss_rows;
-typedef void loss_lse_fn(const loss_rows *rows, const float *panels, int n_keys, float *m, float *l,
+} seen_rows;
+typedef void loss_lse_fn(const seen_rows *rows, const float *panels, int n_keys, float *m, float *l,
                          float *scratch);
 
-/* p[first_row + i) / group][j] += 2^(scale_log2 q[i] . k[j] - lse_log2[i]) for the keys row i sees.
+/* p[(first_row + i) / group][j] += 2^(scale_log2 q[i] . k[j] - lse_log2[i]) for the keys row i sees.
  * p is [queries][GRAD_S_STRIDE]. */
-typedef void loss_teacher_fn(const loss_rows *rows, const float *panels, int n_keys,
+typedef void loss_teacher_fn(const seen_rows *rows, const float *panels, int n_keys,
                              const float *lse_log2, int first_row, int group, float *p,
                              float *scratch);
 
 /* o[i] += sum over the keys row i sees of their P8 (above) times v; v_rows as grad_keys.k_rows. */
-typedef void e4m3_values_fn(const loss_rows *rows, const float *panels, const float *v_rows,
+typedef void e4m3_values_fn(const seen_rows *rows, const float *panels, const float *v_rows,
                             int n_keys, const float *max_log2, const float *lse_log2,
                             float *const *o, float *scratch);
 
@@ -138,7 +138,7 @@ typedef void e4m3_values_fn(const loss_rows *rows, const float *panels, const fl
  * is the teacher. kl[i] += sum of P (log2 P - log2 Pi) in double; with dq not NULL, the terms of
  * scale (Pi - P) times keys and times queries go to dq and dk. */
 typedef struct loss_student {
-    loss_rows rows;
+    seen_rows rows;
     int n_keys;
     const float *k_panels, *k_rows;
     const float *lse_log2; /* [n] */

@@ -60,8 +60,7 @@ typedef void experts_combine_fn(const float *rows, const int32_t *row, const flo
 typedef float experts_combine_grad_fn(const float *row, float weight, const float *dy, int64_t n,
                                       float *drow);
 
-/* The definitions, from the ids, in double, rounded at the end. dweights may be NULL, and so may
- * drows. */
+/* The definitions, from the ids, in double, rounded at the end; drows is not rows. */
 void experts_combine_ref(const experts_groups *g, const float *rows, const float *weights,
                          int64_t n, float *y);
 void experts_combine_grad_ref(const experts_groups *g, const float *rows, const float *weights,
