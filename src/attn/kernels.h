@@ -123,8 +123,8 @@ typedef struct seen_rows {
 typedef void loss_lse_fn(const seen_rows *rows, const float *panels, int n_keys, float *m, float *l,
                          float *scratch);
 
-/* p[(first_row + i) / group][j] += 2^(scale_log2 q[i] . k[j] - lse_log2[i]) for the keys row i sees.
- * p is [queries][GRAD_S_STRIDE]. */
+/* p[(first_row + i) / group][j] += 2^(scale_log2 q[i] . k[j] - lse_log2[i]) for the keys row i
+ * sees. p is [queries][GRAD_S_STRIDE]. */
 typedef void loss_teacher_fn(const seen_rows *rows, const float *panels, int n_keys,
                              const float *lse_log2, int first_row, int group, float *p,
                              float *scratch);
