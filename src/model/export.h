@@ -19,6 +19,12 @@ typedef struct export_source {
     const char *name;           /* of the model, for general.name; NULL: none */
 } export_source;
 
+/* What the functions below refuse of architecture, tokenizer and format (F32 for an index file),
+ * before there are numbers: for those who work long before they write. MSA_E_UNSUPPORTED says what
+ * the kind of file has no place for, MSA_E_ARG what is not written at all. */
+msa_status export_check(const export_source *source, msa_file_kind kind, uint32_t type,
+                        msa_error *err);
+
 /* A GGUF file, matrices in `type` (F32, F16, BF16, Q8_0 of nn/quant.h): architecture minimax-m3,
  * llama, qwen2 or qwen3, the latter three with msa.* keys and blk.N.indexer.* tensors where the
  * model has an index branch (llama.cpp refuses those: export_index keeps them apart).

@@ -89,16 +89,8 @@ static msa_status write_files(const export_source *source, const char *folder, u
 
 msa_status export_folder(const export_source *source, const char *folder, uint32_t type,
                          uint64_t max_bytes, msa_error *err) {
-    msa_status status = export_check(source, type, err);
+    msa_status status = export_check(source, MSA_FILE_SAFETENSORS, type, err);
     if (status != MSA_OK) return status;
-    if (type == QUANT_Q8_0)
-        return error_set(err, MSA_E_ARG, "safetensors have no Q8_0; F32, F16 and BF16 are written");
-    const arch *a = source->arch;
-    if (a->family != ARCH_MINIMAX_M3 && a->n_rot != a->head_dim)
-        return error_set(err, MSA_E_UNSUPPORTED,
-                         "RoPE on %d elements of heads of %d; transformers turns whole heads in "
-                         "this family",
-                         a->n_rot, a->head_dim);
     bool made = mkdir(folder, 0777) == 0;
     if (!made && errno != EEXIST)
         return error_set(err, MSA_E_IO, "can't make the folder '%s': %s", folder, strerror(errno));

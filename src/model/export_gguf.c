@@ -92,26 +92,6 @@ static void put_added_index(gguf_out *out, const arch *a) {
     put(&w, "leading_dense_block_count", a->n_dense_layers);
 }
 
-/* What GGUF's keys for M3 can't say. */
-static msa_status check_m3(const arch *a, msa_error *err) {
-    const arch_moe *m = &a->moe;
-    if (!a->index.present)
-        return error_set(err, MSA_E_UNSUPPORTED,
-                         "a MiniMax-M3 without an index branch has no GGUF form: its keys are "
-                         "required there");
-    if (m->present && m->n_ff_shared % m->n_ff)
-        return error_set(err, MSA_E_UNSUPPORTED,
-                         "a shared expert of width %d beside experts of %d; GGUF can only say how "
-                         "many times as wide it is",
-                         m->n_ff_shared, m->n_ff);
-    if (a->swiglu_alpha != 1.702f || a->swiglu_limit != 7)
-        return error_set(err, MSA_E_UNSUPPORTED,
-                         "SwiGLU with alpha %g and limit %g; GGUF has no key for them, and its "
-                         "readers take 1.702 and 7",
-                         (double)a->swiglu_alpha, (double)a->swiglu_limit);
-    return MSA_OK;
-}
-
 static msa_status put_keys(gguf_out *out, const export_source *source, uint32_t type,
                            msa_error *err) {
     const arch *a = source->arch;
@@ -212,17 +192,11 @@ static msa_status write_file(const export_source *source, const char *path, stor
 
 msa_status export_gguf(const export_source *source, const char *path, uint32_t type,
                        msa_error *err) {
-    msa_status status = export_check(source, type, err);
-    if (!status && source->arch->family == ARCH_MINIMAX_M3) status = check_m3(source->arch, err);
+    msa_status status = export_check(source, MSA_FILE_GGUF, type, err);
     return status ? status : write_file(source, path, STORED_GGUF, type, err);
 }
 
 msa_status export_index(const export_source *source, const char *path, msa_error *err) {
-    msa_status status = export_check(source, QUANT_F32, err);
-    if (status != MSA_OK) return status;
-    if (!source->arch->index.present || source->arch->family == ARCH_MINIMAX_M3)
-        return error_set(err, MSA_E_ARG,
-                         "an index file is for a Llama family with an index branch; this model %s",
-                         source->arch->index.present ? "is a MiniMax-M3" : "has none");
-    return write_file(source, path, STORED_ADAPTER, QUANT_F32, err);
+    msa_status status = export_check(source, MSA_FILE_INDEX, QUANT_F32, err);
+    return status ? status : write_file(source, path, STORED_ADAPTER, QUANT_F32, err);
 }

@@ -89,26 +89,3 @@ msa_status export_rows(const export_source *source, const stored_tensor *t, bool
     mem_free(s.narrow);
     return status;
 }
-
-msa_status export_check(const export_source *source, uint32_t type, msa_error *err) {
-    const arch *a = source->arch;
-    if (!narrow_supported(type))
-        return error_set(err, MSA_E_ARG,
-                         "number format %u is not written; F32, F16, BF16 and Q8_0 "
-                         "are",
-                         type);
-    if (a->index.value)
-        return error_set(err, MSA_E_UNSUPPORTED,
-                         "the index branch has a value head of its own, an ablation that no file "
-                         "format has a place for");
-    if (a->family == ARCH_MINIMAX_M3 && a->index.present && a->index.init)
-        return error_set(err, MSA_E_UNSUPPORTED,
-                         "the index branch forces %d initial blocks; MiniMax-M3's files have none",
-                         a->index.init);
-    if (source->tokenizer && tokenizer_size(source->tokenizer) > a->n_vocab)
-        return error_set(err, MSA_E_ARG,
-                         "the tokenizer has %d tokens, the model's embedding %d rows; expected as "
-                         "many or more",
-                         tokenizer_size(source->tokenizer), a->n_vocab);
-    return MSA_OK;
-}

@@ -13,7 +13,4 @@ typedef msa_status export_sink_fn(void *user, const void *data, size_t n_bytes, 
 msa_status export_rows(const export_source *source, const stored_tensor *t, bool gguf,
                        export_sink_fn *sink, void *user, msa_error *err);
 
-/* What no file says: MSA_E_UNSUPPORTED names it. */
-msa_status export_check(const export_source *source, uint32_t type, msa_error *err);
-
 #endif
