@@ -246,6 +246,43 @@ static void index_only_leaves_the_backbone_as_it_was(void **state) {
     checkpoint_close(&b);
 }
 
+/* Puts `to` in the place of `from` in a file's text. */
+static void replace_in(const char *path, const char *from, const char *to) {
+    static char text[1 << 14];
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    size_t n = fread(text, 1, sizeof text - 1, f);
+    text[n] = 0;
+    fclose(f);
+    char *at_ = strstr(text, from), *rest = at_ ? at_ + strlen(from) : NULL;
+    assert_non_null(at_);
+    f = fopen(path, "w");
+    assert_non_null(f);
+    fprintf(f, "%.*s%s%s", (int)(at_ - text), text, to, rest);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* What can't be written at the end, or is not all of the model, is refused at the beginning. */
+static void a_base_that_does_not_fit_is_refused_before_the_run(void **state) {
+    (void)state;
+    char settings[512], config[300];
+    msa_trainer *t;
+    run("folder", "run.format=safetensors", 0);
+    snprintf(config, sizeof config, "%s/model/config.json", at("folder"));
+    snprintf(settings, sizeof settings, "model.from=%s/model/model.safetensors", at("folder"));
+    remove_run("next");
+    assert_ok(tiny_train_create(&t, at("next"), settings, 0, NULL, NULL, &err), &err);
+    msa_trainer_free(t);
+    replace_in(config, "\"swiglu_limit\": 7.0", "\"swiglu_limit\": 6.0");
+    remove_run("next");
+    assert_fails(tiny_train_create(&t, at("next"), settings, 0, NULL, NULL, &err),
+                 MSA_E_UNSUPPORTED, &err, "run.format: SwiGLU with alpha 1.702 and limit 6");
+    replace_in(config, "\"n_shared_experts\": 1", "\"n_shared_experts\": 0");
+    remove_run("next");
+    assert_fails(tiny_train_create(&t, at("next"), settings, 0, NULL, NULL, &err),
+                 MSA_E_UNSUPPORTED, &err, "shared_experts");
+}
+
 /* ---- refusals ------------------------------------------------------------------------------- */
 
 static void a_used_folder_is_not_trained_into_unless_resumed(void **state) {
@@ -489,6 +526,7 @@ int main(void) {
         cmocka_unit_test(threads_and_recomputing_change_no_bit),
         cmocka_unit_test(every_recipe_runs_and_moves_what_it_should),
         cmocka_unit_test(index_only_leaves_the_backbone_as_it_was),
+        cmocka_unit_test(a_base_that_does_not_fit_is_refused_before_the_run),
         cmocka_unit_test(a_used_folder_is_not_trained_into_unless_resumed),
         cmocka_unit_test(changed_texts_are_no_texts_to_resume_with),
         cmocka_unit_test(bad_configurations_are_refused_before_anything_is_written),

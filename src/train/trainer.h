@@ -85,6 +85,8 @@ void report_event(msa_trainer *t, const char *event, const char *text);
 
 /* trainer_export.c: the model as files. */
 msa_status trainer_export(msa_trainer *t, msa_error *err);
+/* Whether run.format has a place for it: asked before the run. */
+msa_status trainer_check_export(msa_trainer *t, msa_error *err);
 /* Reads the weights of model.from; the rest of the arch is set by it too. */
 msa_status trainer_arch_from(const train_config *c, arch *a, msa_error *err);
 msa_status trainer_weights_from(msa_trainer *t, msa_error *err);

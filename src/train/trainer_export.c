@@ -1,11 +1,11 @@
 /* trainer_export.c: weights from and into model files. */
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/mem.h"
 #include "model/config_json.h"
 #include "model/export.h"
+#include "model/model_files.h"
 #include "model/tensor_source.h"
 #include "model/weights.h"
 #include "nn/quant.h"
@@ -35,12 +35,29 @@ static msa_status export_safetensors(const msa_trainer *t, const export_source *
     return export_folder(source, folder, QUANT_F32, 0, err);
 }
 
+static export_source source_of(msa_trainer *t) {
+    return (export_source){.arch = &t->arch,
+                           .rows = give_rows,
+                           .user = t,
+                           .tokenizer = t->tokenizer,
+                           .name = "msa train"};
+}
+
+msa_status trainer_check_export(msa_trainer *t, msa_error *err) {
+    int format = (int)t->config.run.format;
+    bool both = format == FORMAT_BOTH;
+    export_source source = source_of(t);
+    msa_status status = MSA_OK;
+    if (both || format == FORMAT_GGUF)
+        status = export_check(&source, MSA_FILE_GGUF, QUANT_F32, err);
+    if (status == MSA_OK && (both || format == FORMAT_SAFETENSORS))
+        status = export_check(&source, MSA_FILE_SAFETENSORS, QUANT_F32, err);
+    if (format == FORMAT_INDEX) status = export_check(&source, MSA_FILE_INDEX, QUANT_F32, err);
+    return status == MSA_OK ? status : error_prefix(err, status, "run.format: ");
+}
+
 msa_status trainer_export(msa_trainer *t, msa_error *err) {
-    export_source source = {.arch = &t->arch,
-                            .rows = give_rows,
-                            .user = t,
-                            .tokenizer = t->tokenizer,
-                            .name = "msa train"};
+    export_source source = source_of(t);
     msa_status status = MSA_OK;
     switch ((config_format)t->config.run.format) {
     case FORMAT_INDEX: return export_index(&source, t->model_path, err);
@@ -66,24 +83,22 @@ static void close_model(opened *o) {
     safetensors_close(o->files);
 }
 
-static msa_status open_folder(opened *o, const char *folder, msa_error *err) {
-    char path[4096];
-    struct stat info;
-    snprintf(path, sizeof path, "%.4000s/config.json", folder);
-    msa_status status = config_json_read(&o->arch, path, err);
-    if (status != MSA_OK) return status;
-    snprintf(path, sizeof path, "%.4000s/model.safetensors.index.json", folder);
-    if (stat(path, &info) != 0) snprintf(path, sizeof path, "%.4000s/model.safetensors", folder);
-    return safetensors_open(&o->files, path, err);
-}
-
+/* Loaded as the runtime would, so that what it refuses is not trained from: a tensor without a
+ * place, or RoPE that is scaled. */
 static msa_status open_model(opened *o, const char *path, msa_error *err) {
-    struct stat info;
-    weights *w;
+    model_files found;
+    weights *w = NULL;
     *o = (opened){0};
-    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) return open_folder(o, path, err);
-    msa_status status = gguf_open(&o->gguf, path, err);
-    if (status == MSA_OK) status = weights_load(&w, o->gguf, err);
+    msa_status status = model_files_find(&found, path, err);
+    if (!status && found.tensors) {
+        status = config_json_read(&o->arch, found.config, err);
+        if (!status) status = safetensors_open(&o->files, found.tensors, err);
+        if (!status) status = weights_load_safetensors(&w, o->files, &o->arch, err);
+    } else if (!status) {
+        status = gguf_open(&o->gguf, path, err);
+        if (!status) status = weights_load(&w, o->gguf, err);
+    }
+    model_files_free(&found);
     if (status != MSA_OK) return status;
     o->arch = w->arch;
     bool scaled = w->rope.factors || w->rope.linear_factor != 1;

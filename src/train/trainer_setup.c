@@ -110,6 +110,7 @@ static msa_status make_weights(msa_trainer *t, msa_error *err) {
                          "data.tokenizer has %d tokens, the model of model.from %d; expected the "
                          "model file itself, or another of the same vocabulary",
                          n_vocab, t->arch.n_vocab);
+    if (status == MSA_OK) status = trainer_check_export(t, err);
     if (status == MSA_OK) status = params_create(&t->params, &t->arch, err);
     if (status != MSA_OK) return status;
     params_fill(t->params, &init);
