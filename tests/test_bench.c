@@ -119,7 +119,7 @@ static void training_is_counted_by_the_formulas_and_scaled(void **state) {
     assert_work(find_row(document, "forward", "msa"), 64 * 4 * main * listed, 0);
     assert_work(find_row(document, "backward", "msa"), 64 * 10 * main * listed, 0);
     assert_work(find_row(document, "index-kl", "msa"), 64 * 2 * (main + 3 * 2 * 24) * listed, 0);
-    assert_work(find_row(document, "index", "msa"), 64 * 2 * 2 * 24 * (8 * 253 + 28), 0);
+    assert_work(find_row(document, "index", "msa"), 64 * 2 * 2 * 24 * 4 * (15 + 16) * 16, 0);
     const json_t *dense = find_row(document, "train", "dense");
     assert_work(dense, 512 * 14 * main * 256, 0);
     double ratio = number(dense, "time_us") / number(train, "time_us");

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/bench_case.h"
 #include "cli/bench_data.h"
 #include "cli/interrupt.h"
 #include "cli/table.h"
@@ -198,11 +199,12 @@ static msa_status take_rounds(bench_layer *l, const bench_train_settings *settin
 static work work_of(const bench_layer *l, train_op op) {
     const msa_shape *s = &l->shape;
     const piece *p = op < DENSE_FORWARD ? &l->sparse : &l->dense;
-    double pairs = op >= DENSE_FORWARD || op == INDEX ? p->pairs : p->sparse_pairs;
+    double pairs = op >= DENSE_FORWARD ? p->pairs : p->sparse_pairs;
     double main = (double)s->n_q_heads * s->head_dim, index = s->n_index_heads * s->index_dim;
     double q = 4.0 * (double)p->queries, n = 4.0 * (double)p->kv_len;
     double keys = (double)s->n_kv_heads * s->head_dim, index_key = s->n_index_keys * s->index_dim;
-    if (op == INDEX) return (work){2 * index * pairs, q * index + n * index_key};
+    bench_case scored = {.n_requests = 1, .queries = p->queries, .n = p->kv_len};
+    if (op == INDEX) return bench_work_index(&scored, s, MSA_F32);
     if (op == LOSS)
         return (work){2 * (main + 3 * index) * pairs,
                       q * (main + 2 * index) + n * (keys + 2 * index_key)};
