@@ -44,7 +44,7 @@ static tokenizer *create(const char *pre, int add) {
                           .pre = {pre, strlen(pre)},
                           .bos = END,
                           .eos = END,
-                          .eot = -1,
+                          .eot = HELLO,
                           .unk = -1,
                           .pad = USER,
                           .add_bos = add & 1,
@@ -70,6 +70,7 @@ static void check_alike(const tokenizer *a, const tokenizer *b) {
     assert_int_equal(tokenizer_bos(a), tokenizer_bos(b));
     assert_int_equal(tokenizer_eos(a), tokenizer_eos(b));
     assert_int_equal(tokenizer_get_parts(a).pad, tokenizer_get_parts(b).pad);
+    assert_int_equal(tokenizer_get_parts(a).eot, tokenizer_get_parts(b).eot);
 }
 
 static msa_status save(const tokenizer *t, const vocab_text *chat, const char *folder,
@@ -208,7 +209,8 @@ static void settings_we_do_not_know_are_refused(void **state) {
         json_object_del(at, key);
         if (CHANGES[i].value)
             json_object_set_new(at, key, json_loads(CHANGES[i].value, JSON_DECODE_ANY, NULL));
-        msa_status status = tokenizer_parse_json(&back, root, NULL, NULL, N_TOKENS, &err);
+        msa_status status =
+            tokenizer_parse_json(&back, &(tokenizer_jsons){.tokenizer = root}, N_TOKENS, &err);
         json_decref(root);
         assert_null(back);
         if (status == MSA_OK || !strstr(err.text, CHANGES[i].why))
@@ -226,6 +228,10 @@ static void an_embedding_of_another_size_is_refused(void **state) {
                  "beyond the rows");
     assert_fails(tokenizer_from_json(&back, &chat, *state, 1 << 30, &err), MSA_E_FORMAT, &err,
                  "1073741824 rows");
+    FILE *f = fopen(folder_path(*state, "generation_config.json"), "w");
+    assert_true(f && fputs("{\"eos_token_id\": [260, 999]}", f) >= 0 && fclose(f) == 0);
+    assert_fails(tokenizer_from_json(&back, &chat, *state, 300, &err), MSA_E_FORMAT, &err,
+                 "\"eos_token_id\" of generation_config.json has 999 at 1");
     remove(folder_path(*state, "tokenizer.json"));
     assert_fails(tokenizer_from_json(&back, &chat, *state, 300, &err), MSA_E_IO, &err,
                  "tokenizer.json");

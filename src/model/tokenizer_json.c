@@ -1,18 +1,15 @@
-/* tokenizer_json.c: reading tokenizer.json and what stands beside it. See tokenizer_json.h. */
+/* tokenizer_json.c: a tokenizer from the contents of its JSON files. See tokenizer_json.h. */
 #include "model/tokenizer_json.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/file.h"
 #include "base/mem.h"
 #include "base/utf8.h"
-#include "model/json_file.h"
 #include "model/pretok_json.h"
 
 typedef struct reader {
-    const json_t *root, *settings, *config;
+    const json_t *root, *settings, *config, *generation;
     size_t n; /* tokens */
     vocab_text *tokens, *merges;
     int32_t *types; /* 0: no token has this id yet */
@@ -267,12 +264,29 @@ static msa_status read_frame(reader *r) {
     return status;
 }
 
+/* Of the tokens that generation_config.json says end an answer, the first besides eos. */
+static msa_status read_eot(reader *r) {
+    const json_t *ends = json_object_get(r->generation, "eos_token_id"), *end;
+    size_t i;
+    r->p.eot = -1;
+    json_array_foreach(ends, i, end) {
+        json_int_t id = json_integer_value(end);
+        if (!json_is_integer(end) || id < 0 || (uint64_t)id >= r->n)
+            return error_set(r->err, MSA_E_FORMAT,
+                             "\"eos_token_id\" of generation_config.json has %lld at %zu; the "
+                             "embedding has rows 0 to %zu",
+                             json_is_integer(end) ? (long long)id : -1LL, i, r->n - 1);
+        if (r->p.eot < 0 && id != r->p.eos) r->p.eot = (int32_t)id;
+    }
+    return MSA_OK;
+}
+
 static msa_status read_specials(reader *r) {
     msa_status status = read_special(r, "bos_token", &r->p.bos);
     if (!status) status = read_special(r, "eos_token", &r->p.eos);
     if (!status) status = read_special(r, "unk_token", &r->p.unk);
     if (!status) status = read_special(r, "pad_token", &r->p.pad);
-    r->p.eot = -1;
+    if (!status) status = read_eot(r);
     return status ? status : read_frame(r);
 }
 
@@ -301,11 +315,16 @@ static msa_status parse(reader *r, tokenizer **t) {
     return tokenizer_create(t, &r->p, r->err);
 }
 
-msa_status tokenizer_parse_json(tokenizer **t, const json_t *root, const json_t *settings,
-                                const json_t *config, int32_t n_vocab, msa_error *err) {
+msa_status tokenizer_parse_json(tokenizer **t, const tokenizer_jsons *from, int32_t n_vocab,
+                                msa_error *err) {
+    const json_t *root = from->tokenizer;
     *t = NULL;
-    reader r = {
-        .root = root, .settings = settings, .config = config, .n = (size_t)n_vocab, .err = err};
+    reader r = {.root = root,
+                .settings = from->settings,
+                .config = from->config,
+                .generation = from->generation,
+                .n = (size_t)n_vocab,
+                .err = err};
     /* More ids than tokens are listed would be names made up by the million. */
     size_t n_listed = json_object_size(json_object_get(json_object_get(root, "model"), "vocab")) +
                       json_array_size(json_object_get(root, "added_tokens"));
@@ -319,83 +338,5 @@ msa_status tokenizer_parse_json(tokenizer **t, const json_t *root, const json_t 
     mem_free(r.merges);
     bytes_free(&r.fillers);
     bytes_free(&r.joined);
-    return status;
-}
-
-/* ---- files ---- */
-
-/* folder/name; NULL where there is no memory. */
-static char *path_of(const char *folder, const char *name) {
-    size_t n = strlen(folder) + strlen(name) + 2;
-    char *path = mem_alloc(n, 1);
-    if (path) snprintf(path, n, "%s/%s", folder, name);
-    return path;
-}
-
-/* NULL, and MSA_OK, where there is no such file and it may be missing. */
-static msa_status read_json(json_t **out, const char *folder, const char *name, bool required,
-                            size_t flags, msa_error *err) {
-    char *path = path_of(folder, name);
-    *out = NULL;
-    if (!path) return error_set(err, MSA_E_NOMEM, "no memory to open %s", name);
-    msa_status status =
-        required || access(path, F_OK) == 0 ? json_file_read(out, path, flags, err) : MSA_OK;
-    mem_free(path);
-    return status;
-}
-
-/* "chat_template" is a text, or a list of named ones. */
-static const json_t *find_template(const json_t *settings) {
-    const json_t *value = json_object_get(settings, "chat_template"), *entry;
-    size_t i;
-    if (json_is_string(value)) return value;
-    json_array_foreach((json_t *)value, i, entry) {
-        const char *name = json_string_value(json_object_get(entry, "name"));
-        const json_t *text = json_object_get(entry, "template");
-        if (name && strcmp(name, "default") == 0 && json_is_string(text)) return text;
-    }
-    return NULL;
-}
-
-static msa_status read_chat(bytes *chat, const json_t *settings, const char *folder,
-                            msa_error *err) {
-    const json_t *text = find_template(settings);
-    msa_status status = MSA_OK;
-    char *path = path_of(folder, "chat_template.jinja");
-    if (!path) return error_set(err, MSA_E_NOMEM, "no memory for the chat template");
-    if (access(path, F_OK) == 0) {
-        file_map map;
-        status = file_map_open(&map, path, err);
-        if (status == MSA_OK) {
-            bytes_append(chat, map.data, map.n_bytes);
-            file_map_close(&map);
-        }
-    } else if (text) {
-        bytes_append(chat, json_string_value(text), json_string_length(text));
-    }
-    mem_free(path);
-    if (chat->failed) return error_set(err, MSA_E_NOMEM, "no memory for the chat template");
-    return status;
-}
-
-msa_status tokenizer_from_json(tokenizer **t, bytes *chat, const char *folder, int32_t n_vocab,
-                               msa_error *err) {
-    json_t *root = NULL, *settings = NULL, *config = NULL;
-    *t = NULL;
-    *chat = (bytes){0};
-    msa_status status = read_json(&root, folder, "tokenizer.json", true, 0, err);
-    if (!status) /* where no number is read, and model_max_length is often 10^30 */
-        status = read_json(&settings, folder, "tokenizer_config.json", false,
-                           JSON_DECODE_INT_AS_REAL, err);
-    if (!status) status = read_json(&config, folder, "config.json", false, 0, err);
-    if (!status) status = read_chat(chat, settings, folder, err);
-    if (!status) {
-        status = tokenizer_parse_json(t, root, settings, config, n_vocab, err);
-        if (status != MSA_OK) error_prefix(err, status, "'%s/tokenizer.json': ", folder);
-    }
-    json_decref(root);
-    json_decref(settings);
-    json_decref(config);
-    if (status != MSA_OK) bytes_free(chat);
     return status;
 }

@@ -13,16 +13,20 @@
 #include "model/tokenizer.h"
 
 /* From a folder's tokenizer.json and, where they are, tokenizer_config.json, chat_template.jinja
- * and the token ids of config.json. *chat (empty: none) receives the template's text, freed by the
- * caller. n_vocab: rows of the embedding; ids below it that the files leave out become unused
- * tokens. MSA_E_FORMAT names file and key or token; MSA_E_UNSUPPORTED a setting this version does
- * not take. */
+ * and the token ids of config.json and generation_config.json. *chat (empty: none) receives the
+ * template's text, freed by the caller. n_vocab: rows of the embedding; ids below it that the files
+ * leave out become unused tokens. MSA_E_FORMAT names file and key or token; MSA_E_UNSUPPORTED a
+ * setting this version does not take. */
 msa_status tokenizer_from_json(tokenizer **t, bytes *chat, const char *folder, int32_t n_vocab,
                                msa_error *err);
-/* From the contents: of tokenizer.json, tokenizer_config.json and config.json, the latter two
- * maybe NULL. */
-msa_status tokenizer_parse_json(tokenizer **t, const json_t *root, const json_t *settings,
-                                const json_t *config, int32_t n_vocab, msa_error *err);
+/* Contents of tokenizer.json, tokenizer_config.json, config.json and generation_config.json, all
+ * but the first maybe NULL. */
+typedef struct tokenizer_jsons {
+    const json_t *tokenizer, *settings, *config, *generation;
+} tokenizer_jsons;
+/* The same from these. */
+msa_status tokenizer_parse_json(tokenizer **t, const tokenizer_jsons *from, int32_t n_vocab,
+                                msa_error *err);
 
 /* Adds the three files of a folder to the set, finished. chat: the template, or NULL. MSA_E_ARG for
  * a token that is not UTF-8. */

@@ -50,7 +50,8 @@ static void run_tokenizer(const json_t *root) {
     msa_error err;
     char *back;
     size_t n;
-    if (tokenizer_parse_json(&t, root, root, NULL, 300, &err) != MSA_OK) return;
+    if (tokenizer_parse_json(&t, &(tokenizer_jsons){root, root, NULL, root}, 300, &err) != MSA_OK)
+        return;
     demand(tokenizer_encode(t, text, sizeof text - 1, MSA_PARSE_SPECIAL, &ids, &err) == MSA_OK);
     demand(tokenizer_decode_all(t, ids.ids, ids.n, MSA_PARSE_SPECIAL, &back, &n, &err) == MSA_OK);
     mem_free(back);
