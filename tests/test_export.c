@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/half.h"
@@ -362,6 +363,20 @@ static void a_template_of_before_does_not_outlive_the_new_tokenizer(void **state
     msa_model_free(model);
 }
 
+static void a_folder_in_the_place_of_a_file_leaves_all_as_it_was(void **state) {
+    char config[512];
+    snprintf(config, sizeof config, "%s", folder_path(*state, "config.json"));
+    arch a = random_arch(ARCH_LLAMA, false);
+    uint64_t seed;
+    msa_error err;
+    export_source source = source_of(&a, &seed, NULL);
+    assert_int_equal(mkdir(config, 0777), 0);
+    assert_fails(export_gguf(&source, config, QUANT_F32, &err), MSA_E_IO, &err, "config.json");
+    assert_fails(export_folder(&source, *state, QUANT_F32, 0, &err), MSA_E_IO, &err, "config.json");
+    assert_int_equal(rmdir(config), 0);
+    assert_int_equal(folder_entries(*state), 0);
+}
+
 static void a_full_disk_leaves_nothing_behind(void **state) {
     char folder[512], path[512];
     snprintf(folder, sizeof folder, "%s", folder_path(*state, "model"));
@@ -425,6 +440,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(numbers_that_a_format_loses_are_refused, folder_create,
                                         folder_remove),
         cmocka_unit_test_setup_teardown(a_template_of_before_does_not_outlive_the_new_tokenizer,
+                                        folder_create, folder_remove),
+        cmocka_unit_test_setup_teardown(a_folder_in_the_place_of_a_file_leaves_all_as_it_was,
                                         folder_create, folder_remove),
         cmocka_unit_test_setup_teardown(a_full_disk_leaves_nothing_behind, folder_create,
                                         folder_remove),

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -25,6 +26,12 @@ struct file_out {
 static msa_status refuse(const file_out *f, const char *verb, int reason, msa_error *err) {
     return error_set(err, MSA_E_IO, "can't %s '%s' (%" PRIu64 " bytes so far): %s", verb, f->path,
                      f->n_bytes, strerror(reason));
+}
+
+/* What rename would refuse when all is written, and other files of a set are published. */
+static bool is_folder(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
 /* Not mkstemp, whose files are for their owner alone. */
@@ -52,9 +59,10 @@ msa_status file_out_create(file_out **out, const char *path, msa_error *err) {
     f->failure = 0;
     f->n_bytes = f->n_buffered = 0;
     memcpy(f->path, path, n + 1);
-    f->fd = create_temporary(f, n + 47);
+    bool folder = is_folder(path);
+    f->fd = folder ? -1 : create_temporary(f, n + 47);
     if (f->fd < 0) {
-        int reason = errno;
+        int reason = folder ? EISDIR : errno;
         f->temporary[0] = 0;
         msa_status status = refuse(f, "create a file beside", reason, err);
         file_out_free(f);

@@ -15,7 +15,7 @@
 
 typedef struct file_out file_out;
 
-/* MSA_E_IO names the path and the system's reason. *out is NULL then. */
+/* MSA_E_IO names the path and the system's reason; a folder there is one. *out is NULL then. */
 msa_status file_out_create(file_out **out, const char *path, msa_error *err);
 void file_out_write(file_out *f, const void *data, size_t n_bytes);
 /* Zeros up to a multiple of `alignment` from the file's start. */

@@ -27,8 +27,8 @@ option_group model_group(model_args *args, bool with_index) {
 msa_status model_open(const model_args *args, msa_model **model, msa_error *err) {
     if (!args->path)
         return fail(err, MSA_E_ARG,
-                    "-m/--model is missing: expected -m FILE.gguf (make demo fetches one to "
-                    "models/)");
+                    "-m/--model is missing: expected -m FILE, a GGUF file or a folder of "
+                    "safetensors (make demo fetches one to models/)");
     msa_status status = msa_model_load(model, args->path, err);
     if (status != MSA_OK) return fail_prefix(err, status, "-m: ");
     if (args->index) status = msa_model_load_index(*model, args->index, err);
