@@ -413,15 +413,12 @@ msa_status attend_run_begin(attend_run *run, const msa_plan *plan, const msa_att
     const msa_shape *s = &plan->shape;
     if (plan->total_q && !args->q) return error_set(err, MSA_E_ARG, "q is NULL");
     msa_status status;
+    float scale;
     if ((status = plan_check_lane(plan, &args->k, "k", s->n_kv_heads, s->head_dim, true, err)) ||
         ((args->out || args->lse) && /* the proxy pass reads no values */
-         (status = plan_check_lane(plan, &args->v, "v", s->n_kv_heads, s->head_dim, false, err))))
+         (status = plan_check_lane(plan, &args->v, "v", s->n_kv_heads, s->head_dim, false, err))) ||
+        (status = plan_check_scale(s, args->scale, &scale, err)))
         return status;
-    if (!(args->scale >= 0) || !isfinite(args->scale))
-        return error_set(err, MSA_E_ARG,
-                         "scale is %g; expected 0 (for 1/sqrt(d)) or finite and > 0",
-                         (double)args->scale);
-    float scale = args->scale > 0 ? args->scale : (float)(1 / sqrt(s->head_dim));
     *run = (attend_run){.plan = plan,
                         .args = args,
                         .kernels = attn_kernels_get(),

@@ -50,20 +50,6 @@ void grad_sum_parts(const float *part, int64_t stride, int n_parts, int dim, flo
         for (int c = 0; c < dim; c++) out[c] += part[p * stride + c];
 }
 
-msa_status grad_check_lane(const msa_plan *plan, const msa_lane *lane, const char *name,
-                           int32_t n_heads, int32_t dim, msa_error *err) {
-    return plan_check_lane(plan, lane, name, n_heads, dim, false, err);
-}
-
-msa_status grad_check_scale(const msa_shape *s, float scale, float *out, msa_error *err) {
-    if (!(scale >= 0) || !isfinite(scale))
-        return error_set(err, MSA_E_ARG,
-                         "scale is %g; expected 0 (for 1/sqrt(d)) or finite and > 0",
-                         (double)scale);
-    *out = scale > 0 ? scale : (float)(1 / sqrt(s->head_dim));
-    return MSA_OK;
-}
-
 /* ---- a run ---- */
 
 /* A thread's space. */
@@ -349,8 +335,8 @@ static msa_status check_args(const msa_plan *plan, const msa_grad_args *a, msa_e
         if (!arrays[i].data && plan->n_blocks)
             return error_set(err, MSA_E_ARG, "%s is NULL", arrays[i].name);
     msa_status status;
-    if ((status = grad_check_lane(plan, &a->k, "k", s->n_kv_heads, s->head_dim, err)) ||
-        (status = grad_check_lane(plan, &a->v, "v", s->n_kv_heads, s->head_dim, err)))
+    if ((status = plan_check_lane(plan, &a->k, "k", s->n_kv_heads, s->head_dim, false, err)) ||
+        (status = plan_check_lane(plan, &a->v, "v", s->n_kv_heads, s->head_dim, false, err)))
         return status;
     return MSA_OK;
 }
@@ -359,7 +345,7 @@ static msa_status run_grad(msa_plan *plan, const msa_grad_args *args, msa_error 
     grad_job j = {.args = args, .kernels = attn_kernels_get()};
     msa_status status;
     if ((status = check_args(plan, args, err)) ||
-        (status = grad_check_scale(&plan->shape, args->scale, &j.scale, err)))
+        (status = plan_check_scale(&plan->shape, args->scale, &j.scale, err)))
         return status;
     j.dim = plan->shape.head_dim;
     j.padded = (j.dim + 15) / 16 * 16;

@@ -60,11 +60,6 @@ void grad_sum_parts(const float *part, int64_t stride, int n_parts, int dim, flo
 
 /* Contiguous keys, and no token of two requests. */
 msa_status grad_check_batch(const msa_plan *plan, msa_error *err);
-/* A lane of gradients: contiguous, MSA_TOKENS. */
-msa_status grad_check_lane(const msa_plan *plan, const msa_lane *lane, const char *name,
-                           int32_t n_heads, int32_t dim, msa_error *err);
-/* scale, or 1/sqrt(d) for 0; 0 with an error if it is neither. */
-msa_status grad_check_scale(const msa_shape *s, float scale, float *out, msa_error *err);
 
 /* The truth, in double, plain loops: softmax and output are computed anew, out and lse not read.
  * dk and dv [tokens, Hkv, d], must be 0. */

@@ -335,8 +335,8 @@ static msa_status check_args(const msa_plan *plan, const msa_index_loss_args *a,
     if (!isfinite(a->loss_scale))
         return error_set(err, MSA_E_ARG, "loss_scale is %g; expected a finite number",
                          (double)a->loss_scale);
-    if ((status = grad_check_lane(plan, &a->k, "k", s->n_kv_heads, s->head_dim, err)) ||
-        (status = grad_check_lane(plan, &a->ki, "ki", s->n_index_keys, s->index_dim, err)) ||
+    if ((status = plan_check_lane(plan, &a->k, "k", s->n_kv_heads, s->head_dim, false, err)) ||
+        (status = plan_check_lane(plan, &a->ki, "ki", s->n_index_keys, s->index_dim, false, err)) ||
         (status = check_rows(plan, a, err)))
         return status;
     if (plan->support == MSA_SUPPORT_SELECTED)
@@ -377,7 +377,7 @@ msa_status msa_index_loss_run(msa_plan *plan, const msa_index_loss_args *args, m
     float scale;
     if ((status = plan_check(plan, PLAN_INDEX_LOSS, err)) ||
         (status = check_args(plan, args, err)) ||
-        (status = grad_check_scale(&plan->shape, args->scale, &scale, err)))
+        (status = plan_check_scale(&plan->shape, args->scale, &scale, err)))
         return status;
     loss_job j = job_of(plan, args);
     j.teacher_log2 = (float)(scale * LOG2E);

@@ -1,6 +1,7 @@
 /* plan.c: checking shapes, batches and lanes once, so that kernels may trust them. */
 #include "attn/plan.h"
 
+#include <math.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -309,6 +310,15 @@ msa_status plan_check_lane(const msa_plan *plan, const msa_lane *lane, const cha
     if (n_heads > 1 && lane->stride_head < block * dim)
         return error_set(err, MSA_E_ARG, "%s: stride_head is %lld; a head of a page holds %lld",
                          name, (long long)lane->stride_head, (long long)(block * dim));
+    return MSA_OK;
+}
+
+msa_status plan_check_scale(const msa_shape *shape, float scale, float *out, msa_error *err) {
+    if (!(scale >= 0) || !isfinite(scale))
+        return error_set(err, MSA_E_ARG,
+                         "scale is %g; expected 0 (for 1/sqrt(d)) or finite and > 0",
+                         (double)scale);
+    *out = scale > 0 ? scale : (float)(1 / sqrt(shape->head_dim));
     return MSA_OK;
 }
 

@@ -106,6 +106,8 @@ msa_status plan_check(const msa_plan *plan, plan_op op, msa_error *err);
 /* Checks a lane of n_heads heads of dim against the plan: pointer, format, layout, strides. */
 msa_status plan_check_lane(const msa_plan *plan, const msa_lane *lane, const char *name,
                            int32_t n_heads, int32_t dim, bool panels_allowed, msa_error *err);
+/* *out: the scale of scores that a caller asks for; 0 stands for 1/sqrt(d). */
+msa_status plan_check_scale(const msa_shape *shape, float scale, float *out, msa_error *err);
 
 /* The block of one head: where its first token (MSA_TOKENS) or first panel (MSA_PANELS) lies. */
 static inline const void *plan_block(const msa_plan *plan, const msa_lane *lane,
