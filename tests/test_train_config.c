@@ -192,6 +192,13 @@ static void contradictions_are_refused_before_work(void **state) {
         {"recipe.index_value=true", "run.format"},
         {"model.index.init=1", "model.index.init"},
         {"run.out=", "run.out"},
+        {"recipe.kl_warmup=selected", "recipe.kl_warmup"},
+        {"recipe.kind=cpt recipe.kl_warmup=selected", "recipe.kl_warmup"},
+        {"recipe.kind=index-only recipe.index_value=true run.format=none", "recipe.index_value"},
+        {"recipe.lm_index=true model.head_dim=136", "recipe.lm_index"},
+        {"run.format=index model.from=a", "run.format"},
+        {"run.format=index recipe.kind=index-only", "run.format"},
+        {"run.format=index recipe.kind=index-only model.from=a recipe.detach=false", "run.format"},
     };
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
         train_config c = config_of(CASES[i][0]);

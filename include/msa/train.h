@@ -41,7 +41,7 @@ typedef struct msa_train_event {
     msa_train_event_kind kind;
     int64_t n_done, n_total;
     const char *phase; /* of the step: "dense", "warm-up", "sparse", "index" */
-    double loss;       /* mean over the step's targets, nats; NaN where the step had none */
+    double loss;       /* mean of the micro-batches' means, nats; of a record since the last one */
     double kl;         /* mean over layers and groups */
     double tokens_per_s, fma_share; /* of late; 0..1 of the machine's measured peak */
     double seconds_left;
@@ -77,6 +77,7 @@ typedef struct msa_train_info {
     int64_t n_text_tokens, n_valid_tokens;
     const char *folder; /* run.out */
     const char *model;  /* the file or folder that the end writes, "" for none */
+    const char *base;   /* the model that `model` is the index branch of; "": it is whole */
     const char *log;    /* the log */
     const char *phases; /* a line for each phase: steps, what is trained, what attends how */
     double peak_gflops; /* measured; what fma_share is a share of */

@@ -182,7 +182,7 @@ const config_key CONFIG_KEYS[] = {
     TEXT_FREE("run.out", run.out, "run", "directory of checkpoints, log and model"),
     INT("run.steps", run.steps, 1, MUCH, "1000", "steps"),
     INT("run.seed", run.seed, 0, 9007199254740992.0, "1", "seed of weights, order and tasks"),
-    INT_FREE("run.threads", run.threads, 0, 4096, "0", "threads; 0: all"),
+    INT_FREE("run.threads", run.threads, 0, 1024, "0", "threads; 0: all"),
     {"run.recompute", KEY_BOOL, AT(run.recompute), 0, 1, NULL, "false",
      "keep only the input of each layer and run it again in the backward pass: less memory", true},
     {"run.format", KEY_CHOICE, AT(run.format), 0, 0, "gguf|safetensors|both|index|none", "gguf",

@@ -1,5 +1,8 @@
 /* config_settle.c: what follows from the keys, and what contradicts between them, see config.h. */
 #include "train/config.h"
+#include "train/net.h"
+
+enum { WIDEST_HEAD = 256 }; /* of any attention */
 
 static msa_status settle_heads(train_config *c, msa_error *err) {
     if (c->model.kv_heads == 0) c->model.kv_heads = c->model.heads > 1 ? c->model.heads / 2 : 1;
@@ -9,7 +12,7 @@ static msa_status settle_heads(train_config *c, msa_error *err) {
                          "every group has as many query heads",
                          (long long)c->model.heads, (long long)c->model.kv_heads);
     if (c->model.head_dim == 0) c->model.head_dim = c->model.width / c->model.heads;
-    if (c->model.head_dim % 8 != 0 || c->model.head_dim < 8 || c->model.head_dim > 256)
+    if (c->model.head_dim % 8 != 0 || c->model.head_dim < 8 || c->model.head_dim > WIDEST_HEAD)
         return error_set(err, MSA_E_ARG,
                          "model.head_dim is %lld (0 stands for width / heads); expected a multiple "
                          "of 8 from 8 to 256",
@@ -167,6 +170,32 @@ static msa_status settle_steps(train_config *c, msa_error *err) {
     return MSA_OK;
 }
 
+/* What a phase of the recipe could not do once it is reached. */
+static msa_status settle_switches(const train_config *c, msa_error *err) {
+    bool index_only = c->recipe.kind == RECIPE_INDEX_ONLY;
+    if (c->recipe.kl_warmup == NET_KL_SELECTED && c->recipe.warmup > 0 && !c->recipe.lm_index)
+        return error_set(err, MSA_E_ARG,
+                         "recipe.kl_warmup is selected; in the warm-up attention is dense and "
+                         "nothing is selected, expected off, visible or far (or recipe.warmup 0)");
+    if (index_only && c->recipe.index_value)
+        return error_set(err, MSA_E_ARG,
+                         "recipe.index_value is true; only the LM loss teaches an index value, and "
+                         "the recipe index-only has none, expected false");
+    if (c->recipe.lm_index && c->model.from[0] == 0 &&
+        c->model.head_dim + c->model.index.dim > WIDEST_HEAD)
+        return error_set(err, MSA_E_ARG,
+                         "recipe.lm_index is true; model.head_dim + model.index.dim is %lld, "
+                         "expected at most %d",
+                         (long long)(c->model.head_dim + c->model.index.dim), WIDEST_HEAD);
+    if (c->run.format == FORMAT_INDEX &&
+        (!index_only || !c->recipe.detach || c->model.from[0] == 0))
+        return error_set(err, MSA_E_ARG,
+                         "run.format is index, which writes the index branch alone; expected the "
+                         "recipe index-only with recipe.detach and model.from, or a format that "
+                         "holds the weights that are trained besides");
+    return MSA_OK;
+}
+
 static msa_status settle_recipe(train_config *c, msa_error *err) {
     if (c->recipe.kind == RECIPE_INDEX_ONLY && c->recipe.kl_warmup == 0)
         return error_set(err, MSA_E_ARG,
@@ -203,6 +232,7 @@ msa_status config_settle(train_config *c, msa_error *err) {
     if (status == MSA_OK) status = settle_data(c, err);
     if (status == MSA_OK) status = settle_steps(c, err);
     if (status == MSA_OK) status = settle_recipe(c, err);
+    if (status == MSA_OK) status = settle_switches(c, err);
     return status;
 }
 

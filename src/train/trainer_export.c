@@ -13,21 +13,6 @@
 
 /* ---- into files ----------------------------------------------------------------------------- */
 
-static msa_status give_rows(void *user, const tensor_spec *spec, int64_t row, int64_t n, float *out,
-                            msa_error *err) {
-    const msa_trainer *t = user;
-    const params *p = t->params;
-    if (spec->role == TENSOR_ROUTER_BIAS) {
-        const float *bias = p->router_bias + (int64_t)spec->layer * t->arch.moe.n_experts;
-        memcpy(out, bias, (size_t)spec->n_in * sizeof *out);
-        return MSA_OK;
-    }
-    const param *one = params_of(p, spec->role, spec->layer, spec->expert);
-    if (!one) return error_set(err, MSA_E_FORMAT, "the model has no tensor %s", spec->name);
-    memcpy(out, p->w + one->at + row * one->n_in, (size_t)(n * one->n_in) * sizeof *out);
-    return MSA_OK;
-}
-
 static msa_status export_safetensors(const msa_trainer *t, const export_source *source,
                                      msa_error *err) {
     char folder[4096];
@@ -37,8 +22,8 @@ static msa_status export_safetensors(const msa_trainer *t, const export_source *
 
 static export_source source_of(msa_trainer *t) {
     return (export_source){.arch = &t->arch,
-                           .rows = give_rows,
-                           .user = t,
+                           .rows = params_rows,
+                           .user = t->params,
                            .tokenizer = t->tokenizer,
                            .name = "msa train"};
 }
@@ -118,6 +103,31 @@ static arch_index index_of(const train_config *c, const arch *a) {
                         .init = (int32_t)c->model.index.init};
 }
 
+/* What only the shape in the file can tell to be impossible. */
+static msa_status check_from(const train_config *c, const arch *file, const arch *a,
+                             msa_error *err) {
+    int64_t budget = (int64_t)a->index.topk * a->index.block;
+    if (c->run.format == FORMAT_INDEX && file->index.present)
+        return error_set(err, MSA_E_ARG,
+                         "run.format is index; the model has an index branch of its own, beside "
+                         "which no other is loaded, expected gguf, safetensors or both");
+    if (!a->index.present) return MSA_OK;
+    if (a->n_dense_layers >= a->n_layers)
+        return error_set(err, MSA_E_ARG,
+                         "model.dense_layers is %d; the model has %d layers, expected less",
+                         a->n_dense_layers, a->n_layers);
+    if (a->index.dim < a->n_rot)
+        return error_set(err, MSA_E_ARG,
+                         "model.index.dim is %d; expected at least %d, the dims that RoPE turns",
+                         a->index.dim, a->n_rot);
+    if (c->data.context <= budget)
+        return error_set(err, MSA_E_ARG,
+                         "data.context is %lld and the key budget of the model, topk x block, "
+                         "%lld; expected a longer context: up to the budget everything is selected",
+                         (long long)c->data.context, (long long)budget);
+    return MSA_OK;
+}
+
 msa_status trainer_arch_from(const train_config *c, arch *a, msa_error *err) {
     opened o;
     msa_status status = open_model(&o, c->model.from, err);
@@ -129,10 +139,7 @@ msa_status trainer_arch_from(const train_config *c, arch *a, msa_error *err) {
             a->n_dense_layers = (int32_t)c->model.dense_layers;
         }
         a->index.value = c->recipe.index_value;
-        if (a->index.present && a->n_dense_layers >= a->n_layers)
-            status = error_set(err, MSA_E_ARG,
-                               "model.dense_layers is %d; the model has %d layers, expected less",
-                               a->n_dense_layers, a->n_layers);
+        status = check_from(c, &o.arch, a, err);
     }
     close_model(&o);
     return status == MSA_OK ? MSA_OK : error_prefix(err, status, "model.from: ");
