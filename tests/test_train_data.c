@@ -19,7 +19,8 @@ static msa_error err;
 static tokenizer *bytes_only; /* 256 bytes and an end */
 enum { END = 256 };
 
-static tokenizer *create_bytes(void) {
+/* A token for each byte; `missing` has none. */
+static tokenizer *create_bytes(int missing) {
     static char spelling[257][16];
     vocab_text words[257];
     int32_t types[257];
@@ -28,6 +29,7 @@ static tokenizer *create_bytes(void) {
             (vocab_text){spelling[i], utf8_encode(byte_alphabet_code((uint8_t)i), spelling[i])};
         types[i] = VOCAB_NORMAL;
     }
+    if (missing >= 0) words[missing] = (vocab_text){"two letters", 11};
     words[END] = (vocab_text){"<|end|>", 7};
     types[END] = VOCAB_CONTROL;
     tokenizer_params p = {.tokens = words,
@@ -75,7 +77,7 @@ static int open_folder(void **state) {
     write_file("texts/.hidden", "no", 2);
     write_file("texts/binary", "a\0b", 3);
     if (symlink(".", at("texts/loop")) != 0) return -1;
-    bytes_only = create_bytes();
+    bytes_only = create_bytes(-1);
     return 0;
 }
 
@@ -158,6 +160,33 @@ static void a_changed_text_gets_another_file(void **state) {
     assert_true(t.made);
     assert_int_equal(t.ids[3], 'e');
     tokens_close(&t);
+}
+
+static int append_to_text(void *user, int64_t n_done, int64_t n_total) {
+    (void)n_done, (void)n_total;
+    FILE *f = fopen(user, "ab");
+    assert_non_null(f);
+    fputs("more", f);
+    fclose(f);
+    return 0;
+}
+
+static void a_text_that_changes_meanwhile_leaves_no_file(void **state) {
+    (void)state;
+    char path[256], line[400], *items[] = {path};
+    config_texts paths = list_of(items, 1);
+    tokens_source s = source_of(&paths, "");
+    tokens t;
+    write_file("growing.txt", "abcd", 4);
+    snprintf(path, sizeof path, "%s", at("growing.txt"));
+    snprintf(line, sizeof line, "rm -rf '%s'/grown; mkdir '%s'/grown", folder, folder);
+    assert_int_equal(system(line), 0);
+    s.folder = at("grown");
+    s.progress = append_to_text;
+    s.user = path;
+    assert_fails(tokens_open(&t, &s, &err), MSA_E_IO, &err, "changed");
+    snprintf(line, sizeof line, "test -z \"$(ls '%s'/grown)\"", folder);
+    assert_int_equal(system(line), 0);
 }
 
 static char *token_file_bytes(const tokens *t, size_t *n) {
@@ -340,6 +369,28 @@ static void a_batch_does_not_depend_on_those_asked_for_before(void **state) {
     corpus_free(one);
     free_numbered(&t);
     batch_free(&a);
+    batch_free(&b);
+}
+
+static void a_stretch_holds_nothing_that_is_held_out(void **state) {
+    (void)state;
+    static const int64_t LONG[] = {1000, 7};
+    tokens t = numbered(LONG, 2);
+    train_batch b;
+    corpus *c;
+    bool held_out[1007] = {false};
+    assert_ok(batch_create(&b, ROOM, &err), &err);
+    assert_ok(corpus_create(&c, &t, NULL, 0.3, CONTEXT, ROOM, 7, &err), &err);
+    for (int64_t i = 0; corpus_valid_batch(c, i, &b); i++)
+        for (int64_t j = 0; j < b.n_tokens; j++) held_out[b.ids[j]] = true;
+    for (uint64_t at = 0; at < 500; at++) {
+        const int32_t *ids;
+        int64_t n = corpus_stretch(c, at * 77, 40, &ids);
+        assert_in_range(n, 1, 40);
+        for (int64_t j = 0; j < n; j++) assert_false(held_out[ids[j]]);
+    }
+    corpus_free(c);
+    free_numbered(&t);
     batch_free(&b);
 }
 
@@ -612,6 +663,8 @@ static void samples_that_do_not_fit_are_refused_with_their_size(void **state) {
         {"tasks.passkey.weight=1 tasks.passkey.length=64", "tasks.passkey"},
         {"tasks.needle.weight=1 tasks.needle.start_length=100 tasks.needle.grow_steps=5",
          "tasks.needle"},
+        {"tasks.passkey.weight=1e-4", "tasks.passkey.weight"}, /* would never have a turn */
+        {"tasks.passkey.weight=1e5", "data.weight"},
     };
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
         school s;
@@ -627,6 +680,21 @@ static void samples_that_do_not_fit_are_refused_with_their_size(void **state) {
         assert_null(m);
         close_school(&s);
     }
+}
+
+static void a_vocabulary_without_the_symbols_of_tasks_will_do_for_text(void **state) {
+    (void)state;
+    school s;
+    mixture *m;
+    tokenizer *t = create_bytes('~');
+    open_school(&s, "");
+    assert_ok(mixture_create(&m, &s.config, t, s.corpus, &err), &err);
+    mixture_free(m);
+    s.config.tasks[TASK_COPY].weight = 1;
+    assert_fails(mixture_create(&m, &s.config, t, s.corpus, &err), MSA_E_UNSUPPORTED, &err,
+                 "data.tokenizer");
+    close_school(&s);
+    tokenizer_free(t);
 }
 
 static void mixtures_without_memory_fail_cleanly(void **state) {
@@ -666,11 +734,13 @@ int main(void) {
         cmocka_unit_test(checksums_are_xxh64),
         cmocka_unit_test(a_directory_is_its_texts_in_order_of_name),
         cmocka_unit_test(a_changed_text_gets_another_file),
+        cmocka_unit_test(a_text_that_changes_meanwhile_leaves_no_file),
         cmocka_unit_test(every_damage_to_a_token_file_is_seen_and_mended),
         cmocka_unit_test(missing_and_empty_texts_are_named),
         cmocka_unit_test(token_files_without_memory_fail_cleanly),
         cmocka_unit_test(an_epoch_has_every_token_once_but_those_held_out),
         cmocka_unit_test(a_batch_does_not_depend_on_those_asked_for_before),
+        cmocka_unit_test(a_stretch_holds_nothing_that_is_held_out),
         cmocka_unit_test(a_text_too_short_to_hold_anything_out_is_refused),
         cmocka_unit_test(every_task_can_be_solved_and_not_without_looking_far),
         cmocka_unit_test(an_answer_counts_only_whole),
@@ -678,6 +748,7 @@ int main(void) {
         cmocka_unit_test(sources_take_turns_by_weight),
         cmocka_unit_test(batches_are_functions_of_step_and_configuration),
         cmocka_unit_test(samples_that_do_not_fit_are_refused_with_their_size),
+        cmocka_unit_test(a_vocabulary_without_the_symbols_of_tasks_will_do_for_text),
         cmocka_unit_test(mixtures_without_memory_fail_cleanly),
     };
     return cmocka_run_group_tests(tests, open_folder, close_folder);

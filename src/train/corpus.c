@@ -177,10 +177,8 @@ bool corpus_valid_batch(const corpus *c, int64_t number, train_batch *batch) {
 int64_t corpus_stretch(const corpus *c, uint64_t at, int64_t n, const int32_t **ids) {
     const pieces *p = &c->learn;
     const piece *one = &p->list[at % (uint64_t)p->n];
-    if (n > p->text->n) n = p->text->n;
-    int64_t from = one->at + n > p->text->n ? p->text->n - n : one->at;
-    *ids = p->text->ids + from;
-    return n;
+    *ids = p->text->ids + one->at;
+    return n < one->n ? n : one->n;
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */

@@ -30,8 +30,8 @@ msa_status corpus_batch(corpus *c, int64_t number, train_batch *batch, int64_t *
 /* Micro-batch `number` of what is held out, in order; false beyond the last. */
 bool corpus_valid_batch(const corpus *c, int64_t number, train_batch *batch);
 
-/* n consecutive tokens to learn from, wherever they lie in the text: chosen by `at`, any number.
- * Fewer where the whole text is shorter. */
+/* Up to n consecutive tokens to learn from, the beginning of a piece chosen by `at`, any number; at
+ * least one, fewer than n where the piece is shorter: what lies behind it may be held out. */
 int64_t corpus_stretch(const corpus *c, uint64_t at, int64_t n, const int32_t **ids);
 
 #endif

@@ -159,6 +159,17 @@ static void set_shares(mixture *m) {
     for (int i = 0; i < TASK_COUNT; i++) m->share[MIXTURE_TASKS + i] = c->tasks[i].weight / total;
 }
 
+static msa_status check_turns(const mixture *m, msa_error *err) {
+    for (int s = 0; s < MIXTURE_SOURCES; s++)
+        if (m->share[s] > 0 && m->per_period[s] == 0)
+            return error_set(err, MSA_E_ARG,
+                             "%s%s.weight comes to a share of %.2g of the micro-batches and would "
+                             "never have a turn; expected at least 1 in %d, or 0",
+                             s == MIXTURE_TEXT ? "data" : "tasks.",
+                             s == MIXTURE_TEXT ? "" : mixture_source_name(s), m->share[s], PERIOD);
+    return MSA_OK;
+}
+
 msa_status mixture_create(mixture **out, const train_config *c, const tokenizer *t, corpus *text,
                           msa_error *err) {
     *out = NULL;
@@ -169,7 +180,9 @@ msa_status mixture_create(mixture **out, const train_config *c, const tokenizer 
     m->max_tokens = c->data.rows * c->data.context;
     set_shares(m);
     lay_out_turns(m);
-    msa_status status = task_maker_create(&m->maker, t, text, err);
+    msa_status status = check_turns(m, err);
+    bool any_task = m->share[MIXTURE_TEXT] < 1;
+    if (status == MSA_OK && any_task) status = task_maker_create(&m->maker, t, text, err);
     for (int i = 0; i < TASK_COUNT && status == MSA_OK; i++)
         status = try_task(m, (config_task_kind)i, err);
     if (status == MSA_OK)

@@ -164,8 +164,18 @@ static msa_status finish(maker *m, uint64_t fingerprint, msa_error *err) {
     t.checksum = checksum_end(&m->sum);
     file_out_write(m->out, &t.checksum, sizeof t.checksum);
     m->made->n_replaced = (int64_t)m->ids.n_replaced;
-    msa_status status = file_out_finish(m->out, err);
-    return status == MSA_OK ? file_out_publish(m->out, err) : status;
+    return file_out_finish(m->out, err);
+}
+
+/* A text that is still being written to must not lie under the fingerprint of what it was. */
+static msa_status check_unchanged(const tokens_source *source, const config_texts *files,
+                                  uint64_t fingerprint, msa_error *err) {
+    uint64_t now;
+    msa_status status = tokens_fingerprint(source, files, &now, err);
+    if (status != MSA_OK || now == fingerprint) return status;
+    return error_set(err, MSA_E_IO,
+                     "data: a text changed while it was made into tokens; expected texts that "
+                     "stay as they are: start again, or from a copy");
 }
 
 msa_status tokens_make(const tokens_source *source, const config_texts *files, uint64_t fingerprint,
@@ -177,6 +187,8 @@ msa_status tokens_make(const tokens_source *source, const config_texts *files, u
     for (int64_t i = 0; i < files->n && status == MSA_OK; i++)
         status = add_file(&m, files->items[i], err);
     if (status == MSA_OK) status = finish(&m, fingerprint, err);
+    if (status == MSA_OK) status = check_unchanged(source, files, fingerprint, err);
+    if (status == MSA_OK) status = file_out_publish(m.out, err);
     file_out_free(m.out);
     mem_free(m.docs);
     mem_free(m.ids.ids);
