@@ -210,7 +210,7 @@ static void every_recipe_runs_and_moves_what_it_should(void **state) {
         "recipe.kl_rows=8 recipe.kl_sparse=visible",
         "model.index.local=0",
         "run.format=both",
-        "model.family=llama model.moe.experts=0 run.format=index",
+        "model.family=llama model.moe.experts=0",
     };
     size_t n = test_brief() ? 3 : sizeof CASES / sizeof *CASES;
     for (size_t i = 0; i < n; i++) {
@@ -219,6 +219,62 @@ static void every_recipe_runs_and_moves_what_it_should(void **state) {
         snprintf(settings, sizeof settings, "run.steps=10 %s", CASES[i]);
         run("recipe", settings, 0);
     }
+}
+
+/* Parts of runs that begin where others ended: files that say what can't be done with them. */
+static void a_model_to_start_from_is_held_to_what_its_file_can_hold(void **state) {
+    (void)state;
+    char settings[700];
+    msa_trainer *t;
+    static const char *const CASES[][3] = {
+        {"m3", "recipe.kind=full", "recipe.kind"},
+        {"m3", "recipe.kind=index-only run.format=index", "run.format"},
+        {"m3", "model.index.topk=1 data.context=32", "data.context"},
+        {"llama", "recipe.kind=cpt model.moe.experts=0 model.index.dim=8", "model.index.dim"},
+    };
+    run("m3", "run.steps=5", 0);
+    run("llama", "run.steps=5 recipe.kind=full model.family=llama model.moe.experts=0", 0);
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        snprintf(settings, sizeof settings, "model.from=%s/model.gguf %s", at(CASES[i][0]),
+                 CASES[i][1]);
+        assert_fails(tiny_train_create(&t, at("from"), settings, 0, NULL, NULL, &err), MSA_E_ARG,
+                     &err, CASES[i][2]);
+    }
+    snprintf(settings, sizeof settings,
+             "model.from=%s/model.gguf recipe.kind=index-only run.format=index run.steps=5",
+             at("llama"));
+    assert_ok(tiny_train_create(&t, at("beside"), settings, 0, NULL, NULL, &err), &err);
+    assert_ok(msa_trainer_run(t, &err), &err);
+    const msa_train_info *info = msa_trainer_get_info(t);
+    msa_model *model;
+    assert_ok(msa_model_load(&model, info->base, &err), &err);
+    assert_ok(msa_model_load_index(model, info->model, &err), &err);
+    msa_model_free(model);
+    msa_trainer_free(t);
+}
+
+/* Without a text the tokenizer is still part of what a run was made with. */
+static void another_tokenizer_of_the_same_name_is_not_resumed_with(void **state) {
+    (void)state;
+    char settings[700], line[700];
+    msa_trainer *t;
+    run("first", "run.steps=5", 0);
+    run("second", "run.steps=5 run.seed=9", 0);
+    snprintf(line, sizeof line, "cp '%s/model.gguf' '%s'", at("first"), at("words.gguf"));
+    assert_int_equal(system(line), 0);
+    snprintf(settings, sizeof settings, "data.text= data.weight=0 data.tokenizer=%s",
+             at("words.gguf"));
+    run("words", settings, 0);
+    snprintf(line, sizeof line, "cp '%s/model.gguf' '%s'", at("second"), at("words.gguf"));
+    assert_int_equal(system(line), 0);
+    assert_fails(tiny_train_create(&t, at("words"), settings, 1, NULL, NULL, &err), MSA_E_ARG, &err,
+                 "data.tokenizer");
+}
+
+static void no_record_is_of_two_phases(void **state) {
+    (void)state;
+    run("phases", "recipe.kind=cpt recipe.dense=3 recipe.warmup=4 log.every=10", 0);
+    assert_int_equal(count_records("phases", "step"), 5); /* 1, 3, 7, 10, 12 */
 }
 
 /* Frozen backbone: from the weights of another run, nothing but the index branch changes. */
@@ -525,6 +581,9 @@ int main(void) {
         cmocka_unit_test(a_stopped_run_goes_on_to_the_same_bits),
         cmocka_unit_test(threads_and_recomputing_change_no_bit),
         cmocka_unit_test(every_recipe_runs_and_moves_what_it_should),
+        cmocka_unit_test(a_model_to_start_from_is_held_to_what_its_file_can_hold),
+        cmocka_unit_test(another_tokenizer_of_the_same_name_is_not_resumed_with),
+        cmocka_unit_test(no_record_is_of_two_phases),
         cmocka_unit_test(index_only_leaves_the_backbone_as_it_was),
         cmocka_unit_test(a_base_that_does_not_fit_is_refused_before_the_run),
         cmocka_unit_test(a_used_folder_is_not_trained_into_unless_resumed),

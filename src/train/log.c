@@ -61,12 +61,15 @@ void log_close(train_log *l) {
 
 /* ---- writing -------------------------------------------------------------------------------- */
 
+/* All of it or nothing: half a line would spoil the next. */
 static void write_line(train_log *l, const char *line, size_t n) {
+    off_t start = lseek(l->fd, 0, SEEK_END);
     while (n > 0) {
         ssize_t written = write(l->fd, line, n);
         if (written < 0 && errno == EINTR) continue;
         if (written <= 0) {
             if (!l->failure) l->failure = errno ? errno : EIO;
+            if (start >= 0 && ftruncate(l->fd, start) != 0) l->failure = errno;
             return;
         }
         line += written, n -= (size_t)written;

@@ -56,11 +56,12 @@ double optimiser_norm(const optimiser *o, bool index) {
 
 bool optimiser_spike(train_average *mean, double x, double times) {
     enum { ENOUGH = 20 };
-    if (times > 0 && mean->n >= ENOUGH && x > times * mean->mean) return true;
+    bool out = times > 0 && mean->n >= ENOUGH && x > times * mean->mean;
     double share = mean->n < ENOUGH ? 1.0 / (double)(mean->n + 1) : 1.0 / ENOUGH;
-    mean->mean += share * (x - mean->mean);
+    double most = times > 1 ? times * mean->mean : mean->mean;
+    mean->mean += share * ((out ? most : x) - mean->mean);
     mean->n++;
-    return false;
+    return out;
 }
 
 /* ---- the step ------------------------------------------------------------------------------- */

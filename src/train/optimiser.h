@@ -22,7 +22,8 @@ void optimiser_free(optimiser *o); /* zeros are fine */
 double optimiser_norm(const optimiser *o, bool index);
 
 /* Whether x stands out: more than `times` the recent mean (0: never), once there is one. Adds x to
- * the mean, unless it stands out. */
+ * the mean, of one that stands out no more than `times` it: a single spike hardly moves it, a new
+ * level is a level after some steps, and a run that skips spikes goes on. */
 bool optimiser_spike(train_average *mean, double x, double times);
 
 /* AdamW with these rates; norms are those of optimiser_norm, for clipping, each part by its own.

@@ -31,13 +31,6 @@ void trainer_note(msa_trainer *t, const char *format, ...) {
     trainer_tell(t, (msa_train_event){.kind = MSA_TRAIN_NOTE, .text = text});
 }
 
-static double mean_loss(const trainer_window *w) {
-    double sum = 0;
-    int64_t n = 0;
-    for (int s = 0; s < MIXTURE_SOURCES; s++) sum += w->loss[s], n += w->n[s];
-    return n ? sum / (double)n : NAN;
-}
-
 static void tell_step(msa_trainer *t, bool recorded, double loss, double kl) {
     int64_t left = t->config.run.steps - t->state.step;
     const trainer_window *w = &t->window;
@@ -216,11 +209,12 @@ static msa_status one_step(msa_trainer *t, msa_error *err) {
     double index_lr = schedule_index_lr(c, t->phase, t->state.step);
     t->state.step = next;
     t->state.seconds += trainer_clock() - start;
-    bool record = next == 1 || due(next, c->log.every, c->run.steps);
+    /* Phases don't share a record: its means would be of neither. */
+    bool record = next == 1 || next == t->phase->to || due(next, c->log.every, c->run.steps);
     if (record) report_step(t, lr, index_lr);
     if (diagnosed) report_diagnosis(t);
     tell_step(t, record,
-              record              ? mean_loss(&t->window)
+              record              ? report_loss(&t->window)
               : t->phase->mode.lm ? loss
                                   : NAN,
               record ? t->window.kl / (double)t->window.n_micro : kl);

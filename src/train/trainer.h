@@ -76,6 +76,7 @@ msa_status trainer_refuse_used_folder(const msa_trainer *t, msa_error *err);
 msa_status trainer_examine(msa_trainer *t, msa_error *err);
 
 /* trainer_report.c: records of the log. */
+double report_loss(const trainer_window *w); /* mean of the micro-batches' means; NaN: of none */
 void report_start(msa_trainer *t, int64_t resumed_from);
 void report_step(msa_trainer *t, double lr, double index_lr);
 void report_spike(msa_trainer *t, const char *what, double value, double usual, bool skipped);

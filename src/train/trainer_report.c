@@ -63,7 +63,7 @@ static json_t *losses_json(const trainer_window *w) {
     return losses;
 }
 
-static double loss_of(const trainer_window *w) {
+double report_loss(const trainer_window *w) {
     double sum = 0;
     int64_t n = 0;
     for (int s = 0; s < MIXTURE_SOURCES; s++) sum += w->loss[s], n += w->n[s];
@@ -92,7 +92,7 @@ void report_step(msa_trainer *t, double lr, double index_lr) {
     bool kl = t->phase->mode.kl != NET_KL_OFF;
     json_t *r = record_of(t, "step");
     set(r, "phase", json_string(t->phase->name));
-    set(r, "loss", log_number(loss_of(w)));
+    set(r, "loss", log_number(report_loss(w)));
     set(r, "losses", losses_json(w));
     if (kl) set(r, "kl", log_number(w->kl / micro));
     if (kl) set(r, "kl_layers", groups_json(t, w->kl_layer, 1 / micro));
@@ -110,6 +110,7 @@ void report_step(msa_trainer *t, double lr, double index_lr) {
 
 void report_spike(msa_trainer *t, const char *what, double value, double usual, bool skipped) {
     json_t *r = record_of(t, "spike");
+    set(r, "step", whole(t->state.step + 1)); /* the one in hand; a resumed run makes it again */
     set(r, "what", json_string(what));
     set(r, "value", log_number(value));
     set(r, "usual", log_number(usual));

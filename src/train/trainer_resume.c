@@ -47,8 +47,10 @@ static msa_status check_fits(const msa_trainer *t, const checkpoint *c, msa_erro
     config_free(&then);
     if (status != MSA_OK) return status;
     if (c->state.data != t->state.data)
-        return error_set(err, MSA_E_ARG,
-                         "data.text: the texts are not those the checkpoint was made with");
+        return error_set(
+            err, MSA_E_ARG,
+            "data.text, data.tokenizer: the texts are not those the checkpoint was made "
+            "with, or the tokenizer is not; expected them unchanged");
     if (c->n_floats != t->params->n_floats || c->n_bias != count_bias(t))
         return error_set(err, MSA_E_ARG,
                          "the checkpoint holds %" PRId64 " weights, the model has %" PRId64

@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "model/tokenizer_gguf.h"
+#include "train/tokens_make.h"
 #include "train/trainer.h"
 
 /* ---- folders -------------------------------------------------------------------------------- */
@@ -74,6 +75,14 @@ static msa_status open_text(msa_trainer *t, const config_texts *paths, tokens *o
     return status;
 }
 
+/* Of the texts, or of the tokenizer alone where there is none. */
+static msa_status fingerprint_data(msa_trainer *t, msa_error *err) {
+    static const config_texts NO_FILES;
+    tokens_source source = {.separator = "", .tokenizer_name = t->config.data.tokenizer};
+    t->state.data = t->text.fingerprint ^ (t->valid_text.fingerprint << 1);
+    return t->text.n ? MSA_OK : tokens_fingerprint(&source, &NO_FILES, &t->state.data, err);
+}
+
 msa_status trainer_open_data(msa_trainer *t, msa_error *err) {
     const train_config *c = &t->config;
     t->max_tokens = c->data.rows * c->data.context;
@@ -89,7 +98,7 @@ msa_status trainer_open_data(msa_trainer *t, msa_error *err) {
                                (uint64_t)c->run.seed, err);
     if (status == MSA_OK) status = batch_create(&t->batch, t->max_tokens, err);
     if (status == MSA_OK) status = mixture_create(&t->mixture, c, t->tokenizer, t->corpus, err);
-    t->state.data = t->text.fingerprint ^ (t->valid_text.fingerprint << 1);
+    if (status == MSA_OK) status = fingerprint_data(t, err);
     return status;
 }
 
@@ -190,6 +199,7 @@ msa_status trainer_describe(msa_trainer *t, msa_error *err) {
     info->n_valid_tokens = t->corpus ? corpus_tokens(t->corpus, true) : 0;
     info->folder = t->config.run.out;
     info->model = t->config.run.format == FORMAT_NONE ? "" : t->model_path;
+    info->base = t->config.run.format == FORMAT_INDEX ? t->config.model.from : "";
     info->log = t->log_path;
     info->phases = t->phases;
     return MSA_OK;
