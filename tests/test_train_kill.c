@@ -160,6 +160,7 @@ static void the_command_line_is_checked(void **state) {
         {"msa train tiny.json --steps 0", 2, "--steps"},
         {"msa train tiny.json --set", 2, "--set"},
         {"printf '{' > bad.json; msa train bad.json", 1, "bad.json: line 1"},
+        {"msa train tiny.json -p ''", 2, "-p: expected some text"},
         {"msa plot", 2, "expected a log"},
         {"msa plot nowhere.jsonl", 1, "nowhere.jsonl"},
         {"msa plot LICENSE", 1, "line 1"},

@@ -174,7 +174,7 @@ static void draw_y_axis(cairo_t *c, const frame *f) {
         return;
     }
     double step = f->share ? 0.2 : nice_step(f->y_max - f->y_min, 6);
-    for (double i = 0; i * step <= f->y_max + 1e-9; i++) draw_y_tick(c, f, i * step);
+    for (double i = 0; i * step <= f->y_max * (1 + 1e-9); i++) draw_y_tick(c, f, i * step);
 }
 
 static void draw_x_axis(cairo_t *c, const frame *f) {

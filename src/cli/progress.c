@@ -44,7 +44,7 @@ static void follow_rate(progress *bar, double now, int64_t n_done) {
 static void draw(progress *bar, int64_t n_done, int64_t n_total) {
     enum { CELLS = 24 };
     static const char FULL[] = "████████████████████████"; /* three bytes each */
-    char left[32] = "", rate[32] = "", line[256];
+    char left[32] = "", rate[32] = "", line[256], brief[256];
     double share = n_total > 0 ? (double)n_done / (double)n_total : 0;
     int cells = (int)(share * CELLS);
     if (bar->rate > 0) {
@@ -55,12 +55,15 @@ static void draw(progress *bar, int64_t n_done, int64_t n_total) {
     if (bar->rate > 0) snprintf(rate, sizeof rate, ", %.*f/s", bar->rate < 10 ? 1 : 0, bar->rate);
     int n = snprintf(line, sizeof line, "%s %3.0f %%  %lld/%lld %s%s%s", bar->label, 100 * share,
                      (long long)n_done, (long long)n_total, bar->unit, rate, left);
+    snprintf(brief, sizeof brief, "%s %3.0f %%%s", bar->label, 100 * share, left);
     int columns = terminal_columns();
     if (n + CELLS + 3 < columns)
         fprintf(stderr, "\r\033[K%s |%.*s%*s| %s", bar->label, 3 * cells, FULL, CELLS - cells, "",
                 line + strlen(bar->label) + 1);
-    else
-        fprintf(stderr, "\r\033[K%.*s", columns - 1, line);
+    else if (n < columns)
+        fprintf(stderr, "\r\033[K%s", line);
+    else /* what is left matters more than how it is counted */
+        fprintf(stderr, "\r\033[K%.*s", columns - 1, brief);
     fflush(stderr);
     bar->drawn = true;
 }

@@ -116,8 +116,8 @@ static void label_step(watcher *w, const msa_train_event *e) {
     size_t size = sizeof w->label;
     if (isfinite(e->loss)) n += snprintf(w->label + n, size - (size_t)n, "  loss %.3f", e->loss);
     if (e->kl != 0) n += snprintf(w->label + n, size - (size_t)n, "  KL %.3f", e->kl);
-    snprintf(w->label + n, size - (size_t)n, "  %.0f tokens/s  %.0f %% of FMA peak ",
-             e->tokens_per_s, 100 * e->fma_share);
+    snprintf(w->label + n, size - (size_t)n, "  %.0f tokens/s  %.0f %% of FMA ", e->tokens_per_s,
+             100 * e->fma_share);
 }
 
 /* A bar for each kind of work. */
@@ -125,6 +125,7 @@ static void show(watcher *w, const msa_train_event *e, const char *label, const 
     if (w->showing != e->kind) {
         progress_end(&w->bar);
         w->bar = progress_begin(label, unit);
+        w->bar.rate_done = e->n_done; /* a resumed run, or one behind an evaluation */
         w->showing = e->kind;
     }
     progress_update(&w->bar, e->n_done, e->n_total);
@@ -251,14 +252,17 @@ static msa_status write_sample(const train_args *args, const msa_model *model, a
 }
 
 /* Loads the file that was written, as any other program would. */
-static msa_status sample_text(const train_args *args, const char *path, answer *text,
+static msa_status sample_text(const train_args *args, const msa_train_info *trained, answer *text,
                               msa_error *err) {
     msa_model *model;
     struct stat info;
+    bool beside = trained->base[0] != 0;
+    const char *path = beside ? trained->base : trained->model;
     if (args->sample == 0 || stat(path, &info) != 0 || S_ISDIR(info.st_mode)) return MSA_OK;
     msa_status status = msa_model_load(&model, path, err);
     if (status != MSA_OK) return status;
-    status = write_sample(args, model, text, err);
+    if (beside) status = msa_model_load_index(model, trained->model, err);
+    if (status == MSA_OK) status = write_sample(args, model, text, err);
     msa_model_free(model);
     return status;
 }
@@ -291,16 +295,18 @@ static msa_status show_result(const train_args *args, const msa_trainer *t, msa_
     answer text = {0};
     char picture[4096] = "";
     msa_error ignored;
+    msa_status status = MSA_OK;
     if (plot_can_draw(&ignored) == MSA_OK) {
         const char *logs[] = {info->log};
         snprintf(picture, sizeof picture, "%.4000s/curves.png", info->folder);
-        msa_status drawn = plot_logs(logs, 1, picture, err);
-        if (drawn != MSA_OK) return drawn;
+        status = plot_logs(logs, 1, picture, err);
+        if (status != MSA_OK) picture[0] = 0;
     }
-    msa_status status = sample_text(args, info->model, &text, err);
-    if (status == MSA_OK) status = print_result(args, t, &text, picture, err);
+    if (status == MSA_OK) status = sample_text(args, info, &text, err);
+    /* The model is written: what is known of it is said whatever else went wrong. */
+    msa_status printed = print_result(args, t, &text, picture, status == MSA_OK ? err : &ignored);
     free(text.text);
-    return status;
+    return status == MSA_OK ? printed : status;
 }
 
 /* ---- the command ---------------------------------------------------------------------------- */
@@ -387,6 +393,10 @@ msa_status command_train(int argc, char **argv, msa_error *err) {
         return fail(err, MSA_E_ARG,
                     "expected a configuration: msa train CONFIG, or --set; "
                     "msa train --help-config lists the keys");
+    if (args.sample > 0 && args.prompt[0] == 0)
+        return fail(err, MSA_E_ARG,
+                    "-p: expected some text for the sample to go on from, found none; --sample 0 "
+                    "writes no sample");
     if (args.config) status = text_read("CONFIG", args.config, &config, &n_bytes, err);
     if (status == MSA_OK) status = train(&args, config, n_bytes, err);
     free(config);
