@@ -382,6 +382,10 @@ static void bad_configurations_are_refused_before_anything_is_written(void **sta
         {"data.tokenizer=/nowhere.gguf", "data.tokenizer"},
         {"model.from=/nowhere.gguf", "model.from"},
         {"model.head_dim=12", "model.head_dim"},
+        {"model.layers=256 model.width=65536 model.heads=1024 model.head_dim=256", "model.width"},
+        {"data.text= data.weight=0 tasks.recall.length=64 model.width=4096 data.context=1048576 "
+         "data.rows=16",
+         "data.rows"},
     };
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
         msa_trainer *t;

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define HUGE_PAGE ((size_t)2 << 20)
 
@@ -19,6 +20,12 @@ void *mem_calloc(size_t n, size_t size) {
     void *p = mem_alloc(n, size);
     if (p) memset(p, 0, n * size);
     return p;
+}
+
+size_t mem_of_machine(void) {
+    size_t n;
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    return pages > 0 && page > 0 && size_mul((size_t)pages, (size_t)page, &n) ? n : SIZE_MAX;
 }
 
 void mem_free(void *p) {

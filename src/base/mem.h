@@ -27,6 +27,10 @@ void *mem_alloc(size_t n, size_t size);
 void *mem_calloc(size_t n, size_t size);
 void mem_free(void *p);
 
+/* Bytes of memory the machine has, SIZE_MAX where that is not known. Allocations beyond it may well
+ * succeed, and end the process where they are used. */
+size_t mem_of_machine(void);
+
 /* Grows *p (mem_alloc'd or NULL, holding *capacity elements) to at least `need` elements, keeping
  * its contents. False, nothing changed, when memory can't be had. */
 bool mem_grow(void **p, size_t *capacity, size_t need, size_t size);

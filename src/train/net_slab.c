@@ -150,7 +150,7 @@ msa_status slab_create(net *n, msa_error *err) {
     slab count = {0};
     place(&count, n);
     n->slab_bytes = count.used;
-    if (!count.overflow) n->slab = arena_alloc(count.used);
+    if (!count.overflow && count.used <= mem_of_machine()) n->slab = arena_alloc(count.used);
     if (!n->slab)
         return error_set(err, MSA_E_NOMEM,
                          "no memory for steps of %lld tokens (%zu bytes); fewer tokens, or keeping "

@@ -80,6 +80,7 @@ static bool allocate(params *p, const tensor_list *tensors) {
     p->list = mem_alloc((size_t)tensors->n, sizeof *p->list);
     if (!p->list) return false;
     place(p, tensors);
+    if ((uint64_t)p->n_floats > mem_of_machine() / PARAMS_BYTES) return false;
     size_t n_biases = a->moe.present ? (size_t)a->n_layers * (size_t)a->moe.n_experts : 0;
     p->w = mem_calloc((size_t)p->n_floats, sizeof *p->w);
     p->g = mem_calloc((size_t)p->n_floats, sizeof *p->g);
@@ -98,7 +99,10 @@ msa_status params_create(params **out, const arch *a, msa_error *err) {
     tensor_list_free(&tensors);
     if (!enough) {
         params_free(p);
-        return error_set(err, MSA_E_NOMEM, "no memory for the weights of a model and gradients");
+        return error_set(err, MSA_E_NOMEM,
+                         "no memory for the weights of a model, gradients and moments (%d bytes "
+                         "for each weight)",
+                         PARAMS_BYTES);
     }
     *out = p;
     return MSA_OK;

@@ -29,10 +29,12 @@ typedef struct params {
     float *router_bias; /* [n_layers, n_experts]: moved by load balance, not by a gradient */
 } params;
 
-/* All weights, gradients and biases 0. MSA_E_ARG names the field of the arch that is out of range.
+/* All weights, gradients and biases 0. MSA_E_ARG names the field of the arch that is out of range,
+ * MSA_E_NOMEM comes before anything is touched where the machine has no room to train them.
  * Every tensor starts at a multiple of PARAMS_ALIGN floats; what lies between stays 0 in both
  * arrays. The list is that of tensor_list.h without the biases of the routers. */
 #define PARAMS_ALIGN 16
+#define PARAMS_BYTES 16 /* that training takes for a weight, the two moments of AdamW included */
 msa_status params_create(params **out, const arch *a, msa_error *err);
 void params_free(params *p); /* NULL is fine */
 

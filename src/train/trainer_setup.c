@@ -121,6 +121,8 @@ static msa_status make_weights(msa_trainer *t, msa_error *err) {
                          n_vocab, t->arch.n_vocab);
     if (status == MSA_OK) status = trainer_check_export(t, err);
     if (status == MSA_OK) status = params_create(&t->params, &t->arch, err);
+    if (status == MSA_E_NOMEM)
+        return error_prefix(err, status, "model.layers, model.width, model.ffn, model.moe: ");
     if (status != MSA_OK) return status;
     params_fill(t->params, &init);
     return from ? trainer_weights_from(t, err) : MSA_OK;
@@ -136,6 +138,17 @@ static msa_status make_room(msa_trainer *t, msa_error *err) {
     return error_set(err, MSA_E_NOMEM, "no memory for what a step reports");
 }
 
+/* Room is taken when it is used: what does not fit ends the process in the middle of a step. */
+static msa_status check_room(const msa_trainer *t, msa_error *err) {
+    size_t weights = (size_t)t->params->n_floats * PARAMS_BYTES, room = mem_of_machine();
+    if (net_bytes(t->net) <= room && weights <= room - net_bytes(t->net)) return MSA_OK;
+    return error_set(err, MSA_E_NOMEM,
+                     "data.rows, data.context, model: a step takes %zu MB, weights, gradients and "
+                     "moments %zu MB; the machine has %zu MB: expected fewer tokens or weights, or "
+                     "run.recompute",
+                     net_bytes(t->net) >> 20, weights >> 20, room >> 20);
+}
+
 msa_status trainer_open_model(msa_trainer *t, msa_error *err) {
     enum { DIAGNOSED_ROWS = 32 };
     const train_config *c = &t->config;
@@ -143,6 +156,9 @@ msa_status trainer_open_model(msa_trainer *t, msa_error *err) {
     msa_status status = make_weights(t, err);
     if (status == MSA_OK)
         status = net_create(&t->net, t->params, t->max_tokens, c->run.recompute, n_threads, err);
+    if (status == MSA_E_NOMEM)
+        return error_prefix(err, status, "data.rows, data.context, run.recompute: ");
+    if (status == MSA_OK) status = check_room(t, err);
     if (status == MSA_OK) status = optimiser_create(&t->optimiser, t->params, c, n_threads, err);
     if (status == MSA_OK && t->arch.index.present)
         status = diagnose_create(&t->diagnose, t->net, DIAGNOSED_ROWS, err);
