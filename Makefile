@@ -5,7 +5,8 @@ all:
 demo: all
 	@tools/demo.sh
 miniature: all
-	@tools/setup.sh train && build/msa train examples/miniature.json --resume
+	@tools/setup.sh train && build/msa train examples/miniature.json \
+		--set data.text="$$(ls -d /usr/share/vim/vim[0-9]*/doc | tail -n 1)" --resume
 test:
 	@tools/test.sh
 bench: all
