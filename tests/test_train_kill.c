@@ -188,6 +188,10 @@ static void a_check_trains_nothing_and_a_run_shows_what_it_made(void **state) {
     if (workplace_has(&place, "shown/curves.png")) {
         assert_exit(&place, "msa plot shown/log.jsonl calm/log.jsonl -o two.svg", 0, NULL);
         assert_true(workplace_has(&place, "two.svg"));
+        /* Names that are no UTF-8. */
+        assert_exit(&place,
+                    "cp -r shown \"$(printf 'lat\\344n')\" && msa plot lat*/log.jsonl -o latin.svg",
+                    0, NULL);
     }
     assert_exit(&place, "msa train --help-config | grep -q 'optim.lr = 1e-3'", 0, NULL);
     assert_exit(&place, "msa train tiny.json -o json --json --sample 0 | python3 -m json.tool", 0,

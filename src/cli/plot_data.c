@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/text.h"
+
 /* ---- growing lists -------------------------------------------------------------------------- */
 
 static bool grow(void **list, size_t *capacity, size_t n, size_t size) {
@@ -18,7 +20,18 @@ static bool grow(void **list, size_t *capacity, size_t n, size_t size) {
     return true;
 }
 
-static plot_series *series_of(plot_panel *p, int log, const char *name, bool dashed, bool points) {
+/* n bytes, or as many as fit; what is not UTF-8, or was cut, can't be drawn. */
+static void copy_name(char *to, size_t size, const char *from, size_t n) {
+    if (n > size - 1) n = size - 1;
+    memcpy(to, from, n);
+    to[n] = 0;
+    for (size_t length; *to; to += length ? length : 1)
+        if ((length = text_character(to, strlen(to))) == 0) *to = '?';
+}
+
+static plot_series *series_of(plot_panel *p, int log, const char *whole, bool dashed, bool points) {
+    char name[sizeof p->series->name];
+    copy_name(name, sizeof name, whole, strlen(whole));
     for (size_t i = 0; i < p->n; i++)
         if (p->series[i].log == log && strcmp(p->series[i].name, name) == 0) return &p->series[i];
     void *list = p->series;
@@ -27,7 +40,7 @@ static plot_series *series_of(plot_panel *p, int log, const char *name, bool das
     if (!room) return NULL;
     plot_series *s = &p->series[p->n++];
     *s = (plot_series){.log = log, .dashed = dashed, .points = points};
-    snprintf(s->name, sizeof s->name, "%s", name);
+    memcpy(s->name, name, sizeof name);
     return s;
 }
 
@@ -71,7 +84,7 @@ static void add_phases(reader *r, const json_t *phases) {
         }
         plot_phase *p = &d->phases[d->n_phases++];
         *p = (plot_phase){.from = json_number_value(json_object_get(phase, "from")), .log = r->log};
-        snprintf(p->name, sizeof p->name, "%s", json_string_value(name));
+        copy_name(p->name, sizeof p->name, json_string_value(name), json_string_length(name));
     }
 }
 
@@ -156,12 +169,12 @@ msa_status plot_data_each(const char *path, plot_record_fn *each, void *user, ms
 static void label_log(char *label, size_t size, const char *path) {
     const char *end = strrchr(path, '/'), *from = path;
     if (!end) {
-        snprintf(label, size, "%s", path);
+        copy_name(label, size, path, strlen(path));
         return;
     }
     for (const char *p = path; p < end; p++)
         if (*p == '/' && p + 1 < end) from = p + 1;
-    snprintf(label, size, "%.*s", (int)(end - from), from);
+    copy_name(label, size, from, (size_t)(end - from));
 }
 
 msa_status plot_data_read(plot_data *d, const char *const *logs, size_t n_logs, msa_error *err) {
