@@ -331,4 +331,5 @@ def main():
             print(f"{kind}: all equal")
 
 
-main()
+if __name__ == "__main__":
+    main()
