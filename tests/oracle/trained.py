@@ -5,8 +5,8 @@
 The first TOKENS tokens of TEXT, several times what a query may read, then a greedy answer, in all
 three programs: the file as it is in msa and llama.cpp, `msa export` of it as safetensors in
 Transformers. Prints how far logits are apart; greedy tokens and msa's loss must agree. llama.cpp
-rounds keys and values of dense layers to f16, and a block or an expert that it turns over moves what
-follows, hence the share of positions beside the median.
+rounds keys and values of dense layers to f16, and a block or an expert that it turns over moves
+what follows, hence the share of positions beside the median.
 """
 
 import json
