@@ -124,7 +124,7 @@ static void frozen_parts_and_their_counters_stand_still(void **state) {
     tear_down(&s);
 }
 
-static void a_spike_stands_out_of_the_recent_mean_and_leaves_it_alone(void **state) {
+static void a_spike_stands_out_and_a_new_level_becomes_the_mean(void **state) {
     (void)state;
     train_average mean = {0};
     assert_false(optimiser_spike(&mean, 100, 4)); /* nothing to compare with yet */
@@ -132,9 +132,12 @@ static void a_spike_stands_out_of_the_recent_mean_and_leaves_it_alone(void **sta
     for (int i = 0; i < 30; i++) assert_false(optimiser_spike(&mean, 1 + 0.1 * (i % 3), 4));
     assert_float_equal(mean.mean, 1.1, 0.01);
     double before = mean.mean;
-    assert_true(optimiser_spike(&mean, 4.5, 4));
-    assert_true(mean.mean == before);
+    assert_true(optimiser_spike(&mean, 1e9, 4));
+    assert_float_equal(mean.mean, before * (1 + 3.0 / 20), 1e-9); /* as if it were 4 times */
     assert_false(optimiser_spike(&mean, 4.3, 4));
+    int n_spikes = 0;
+    while (n_spikes < 100 && optimiser_spike(&mean, 100, 4)) n_spikes++;
+    assert_in_range(n_spikes, 5, 40);
     assert_false(optimiser_spike(&mean, 1e9, 0)); /* off */
 }
 
@@ -169,7 +172,7 @@ int main(void) {
         cmocka_unit_test(norms_are_those_of_the_two_parts),
         cmocka_unit_test(a_step_is_adamw_with_rates_decay_and_clipping_of_each_part),
         cmocka_unit_test(frozen_parts_and_their_counters_stand_still),
-        cmocka_unit_test(a_spike_stands_out_of_the_recent_mean_and_leaves_it_alone),
+        cmocka_unit_test(a_spike_stands_out_and_a_new_level_becomes_the_mean),
         cmocka_unit_test(balance_moves_each_bias_against_its_load),
         cmocka_unit_test(the_first_bad_number_is_found_by_name),
     };
