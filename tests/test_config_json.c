@@ -5,8 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "model/config_json.h"
+#include "model/json_file.h"
 #include "support/folder.h"
 
 /* '|' stands for a quote. */
@@ -330,6 +332,8 @@ static void messages_name_the_file(void **state) {
         assert_fails(config_json_read(&a, path, &err), MSA_E_FORMAT, &err, path);
     }
     assert_fails(config_json_read(&a, folder_path(*state, "none"), &err), MSA_E_IO, &err, "none");
+    assert_int_equal(truncate(path, JSON_FILE_MOST + 1), 0);
+    assert_fails(config_json_read(&a, path, &err), MSA_E_FORMAT, &err, "at most 134217728");
 }
 
 int main(void) {

@@ -29,7 +29,12 @@ msa_status json_file_read(json_t **out, const char *path, size_t flags, msa_erro
     file_map map;
     msa_status status = file_map_open(&map, path, err);
     if (status != MSA_OK) return status;
-    status = json_file_parse(out, map.data, map.n_bytes, flags, path, err);
+    if (map.n_bytes > JSON_FILE_MOST)
+        status = error_set(err, MSA_E_FORMAT,
+                           "'%s' has %zu bytes; JSON that describes a model has at most %d", path,
+                           map.n_bytes, JSON_FILE_MOST);
+    else
+        status = json_file_parse(out, map.data, map.n_bytes, flags, path, err);
     file_map_close(&map);
     return status;
 }

@@ -7,9 +7,14 @@
 #include "base/bytes.h"
 #include "base/error.h"
 
+/* Most bytes of a file: parsed JSON takes up to forty times its text, and the largest there is, the
+ * tokenizer.json of a vocabulary of 200,000, has some thirty million. */
+enum { JSON_FILE_MOST = 128 << 20 };
+
 /* An object, freed with json_decref. flags: 0, or JSON_DECODE_INT_AS_REAL where whole numbers may
  * have any size and matter to nobody. Doubled keys, invalid UTF-8, more than 2,048 levels, numbers
- * that don't fit and anything but an object are MSA_E_FORMAT and name the place; MSA_E_IO as
+ * that don't fit, more than JSON_FILE_MOST bytes and anything but an object are MSA_E_FORMAT and
+ * name the place; MSA_E_IO as
  * file_map_open. Messages name the file. */
 msa_status json_file_read(json_t **out, const char *path, size_t flags, msa_error *err);
 /* The same from bytes at hand. `name` is for messages. */
