@@ -204,6 +204,15 @@ class Torch:
         return time.perf_counter() - start
 
 
+def high_water(pid):
+    """MB of memory a process had at most; 0 once it is gone. (Its rusage would count this one's.)"""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return max((int(x.split()[1]) / 1024 for x in lines if x.startswith("VmHWM")), default=0)
+
+
 def msa_steps(phase, args, folder):
     """Seconds of each step and shares of FMA peak, the first step left out; peak memory in MB."""
     config = dict(
@@ -219,10 +228,12 @@ def msa_steps(phase, args, folder):
     path.write_text(json.dumps(config))
     command = [rivals.ROOT / "build" / "msa", "train", path, "-o", out, "--sample", "0"]
     with open(Path(folder) / "output", "w+") as output:
-        run = subprocess.Popen(command, stdout=output, stderr=output)
-        _, status, usage = os.wait4(run.pid, 0)
+        run, peak = subprocess.Popen(command, stdout=output, stderr=output), 0
+        while run.poll() is None:
+            time.sleep(0.05)
+            peak = max(peak, high_water(run.pid))
         output.seek(0)
-        if status:
+        if run.returncode:
             sys.exit(output.read())
     steps = []
     for line in (out / "log.jsonl").read_text().splitlines():
@@ -231,7 +242,7 @@ def msa_steps(phase, args, folder):
             tokens = args.context * args.rows
             steps.append((tokens / record["tokens_per_s"], record["fma_share"]))
     subprocess.run(["rm", "-r", out], check=True)
-    return steps[1:], usage.ru_maxrss / 1024
+    return steps[1:], peak
 
 
 def main():
