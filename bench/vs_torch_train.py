@@ -205,7 +205,7 @@ class Torch:
 
 
 def high_water(pid):
-    """MB of memory a process had at most; 0 once it is gone. (Its rusage would count this one's.)"""
+    """MB of memory a process had at most; 0 once it is gone. Its rusage would count this one's."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):
