@@ -6,6 +6,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
+#include "cli/canvas.h"
 #include "cli/commands.h"
 #include "cli/map_draw.h"
 #include "cli/output.h"
@@ -288,7 +289,7 @@ msa_status command_map(int argc, char **argv, msa_error *err) {
     };
     msa_status status = options_parse(&PAGE, groups, 3, argc, argv, &done, err);
     if (status != MSA_OK || done) return status;
-    status = map_can_draw(err);
+    status = canvas_can_draw(err);
     if (status == MSA_OK) status = check_outputs(&args, err);
     if (status == MSA_OK) status = reading_open(&args.model, args.file, &model, &tokens, err);
     if (status == MSA_OK) status = map_text(&args, model, &tokens, err);

@@ -4,51 +4,31 @@
  * SVG of a long text stays small; everything else is lines and text. */
 #include "cli/map_draw.h"
 
-#if !defined(MSA_HAVE_CAIRO)
+#include "cli/canvas.h"
 
-msa_status map_can_draw(msa_error *err) {
-    return fail(err, MSA_E_UNSUPPORTED,
-                "this msa was built without Cairo and cannot draw; install libcairo2-dev, then "
-                "build again");
-}
+#if !defined(MSA_HAVE_CAIRO)
 
 msa_status map_draw(const map_grid *grids, int n, const map_labels *labels, map_format format,
                     unsigned char **data, size_t *n_bytes, msa_error *err) {
     (void)grids, (void)n, (void)labels, (void)format, (void)data, (void)n_bytes;
-    return map_can_draw(err);
+    return canvas_can_draw(err);
 }
 
 #else
 
-#include <cairo-svg.h>
-#include <cairo.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-msa_status map_can_draw(msa_error *err) {
-    (void)err;
-    return MSA_OK;
-}
-
 enum { WIDTH = 1200, HEIGHT = 1000, LEFT = 216, TOP = 190, STRIP = 52, GAP = 18 };
 
-typedef struct color {
-    double r, g, b;
-} color;
-
-static const color PAPER = {1, 1, 1}, INK = {0.13, 0.15, 0.18}, FAINT = {0.42, 0.45, 0.50},
-                   UNREAD = {0.905, 0.92, 0.94}, FORCED = {0.11, 0.36, 0.66},
+static const color UNREAD = {0.905, 0.92, 0.94}, FORCED = {0.11, 0.36, 0.66},
                    SCORED = {0.90, 0.36, 0.05};
 
 typedef struct frame { /* of the plot, in pixels */
     double x, y, width, height;
 } frame;
-
-static void set_color(cairo_t *c, color k) {
-    cairo_set_source_rgb(c, k.r, k.g, k.b);
-}
 
 /* Few readers of a cell must still be seen: shares are drawn by their square root. */
 static color cell_color(const map_cell *cell) {
@@ -89,17 +69,6 @@ static void draw_cells(cairo_t *c, const map_grid *grid, frame f) {
 
 /* ---- text ----------------------------------------------------------------------------------- */
 
-/* align: 0 begins at x, 0.5 is centred there, 1 ends there. y is the base line. */
-static void draw_text(cairo_t *c, double x, double y, double size, double align, color k,
-                      const char *text) {
-    cairo_text_extents_t extents;
-    cairo_set_font_size(c, size);
-    cairo_text_extents(c, text, &extents);
-    set_color(c, k);
-    cairo_move_to(c, x - align * extents.x_advance, y);
-    cairo_show_text(c, text);
-}
-
 /* Cuts the text, at a character, until it fits. */
 static void draw_text_within(cairo_t *c, double x, double y, double size, double align, color k,
                              double width, const char *text) {
@@ -115,14 +84,6 @@ static void draw_text_within(cairo_t *c, double x, double y, double size, double
         snprintf(fitting + n, sizeof fitting - n, "\xe2\x80\xa6"); /* an ellipsis */
     }
     draw_text(c, x, y, size, align, k, fitting);
-}
-
-static void draw_line(cairo_t *c, double x0, double y0, double x1, double y1, color k) {
-    set_color(c, k);
-    cairo_set_line_width(c, 1);
-    cairo_move_to(c, x0, y0);
-    cairo_line_to(c, x1, y1);
-    cairo_stroke(c);
 }
 
 /* ---- axes ----------------------------------------------------------------------------------- */
@@ -266,53 +227,27 @@ static void draw_tiles(cairo_t *c, const map_grid *grids, int n) {
     }
 }
 
-/* ---- files ---------------------------------------------------------------------------------- */
+/* ---- the page ------------------------------------------------------------------------------- */
 
-typedef struct bytes {
-    unsigned char *data;
-    size_t n, capacity;
-} bytes;
+typedef struct page {
+    const map_grid *grids;
+    int n;
+    const map_labels *labels;
+} page;
 
-static cairo_status_t append(void *user, const unsigned char *data, unsigned n) {
-    bytes *b = user;
-    if (b->n + n > b->capacity) {
-        size_t capacity = 2 * (b->n + n);
-        unsigned char *grown = realloc(b->data, capacity);
-        if (!grown) return CAIRO_STATUS_NO_MEMORY;
-        b->data = grown, b->capacity = capacity;
-    }
-    memcpy(b->data + b->n, data, n);
-    b->n += n;
-    return CAIRO_STATUS_SUCCESS;
+static void draw_page(cairo_t *c, const void *user) {
+    const page *p = user;
+    draw_head(c, &p->grids[0], p->labels);
+    if (p->n == 1)
+        draw_plot(c, &p->grids[0], p->labels);
+    else
+        draw_tiles(c, p->grids, p->n);
 }
 
 msa_status map_draw(const map_grid *grids, int n, const map_labels *labels, map_format format,
                     unsigned char **data, size_t *n_bytes, msa_error *err) {
-    bytes out = {0};
-    cairo_surface_t *surface =
-        format == MAP_PNG ? cairo_image_surface_create(CAIRO_FORMAT_RGB24, WIDTH, HEIGHT)
-                          : cairo_svg_surface_create_for_stream(append, &out, WIDTH, HEIGHT);
-    if (format == MAP_SVG) cairo_svg_surface_set_document_unit(surface, CAIRO_SVG_UNIT_PX);
-    cairo_t *c = cairo_create(surface);
-    set_color(c, PAPER);
-    cairo_paint(c);
-    draw_head(c, &grids[0], labels);
-    if (n == 1)
-        draw_plot(c, &grids[0], labels);
-    else
-        draw_tiles(c, grids, n);
-    cairo_status_t drawn = cairo_status(c);
-    cairo_destroy(c);
-    if (format == MAP_PNG && drawn == CAIRO_STATUS_SUCCESS)
-        drawn = cairo_surface_write_to_png_stream(surface, append, &out);
-    cairo_surface_finish(surface);
-    if (drawn == CAIRO_STATUS_SUCCESS) drawn = cairo_surface_status(surface);
-    cairo_surface_destroy(surface);
-    *data = out.data, *n_bytes = out.n;
-    if (drawn == CAIRO_STATUS_SUCCESS) return MSA_OK;
-    free(out.data);
-    *data = NULL;
-    return fail(err, MSA_E_NOMEM, "drawing failed: %s", cairo_status_to_string(drawn));
+    page p = {grids, n, labels};
+    return canvas_draw(WIDTH, HEIGHT, format == MAP_SVG, draw_page, &p, data, n_bytes, err);
 }
 
 #endif

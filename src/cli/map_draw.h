@@ -18,8 +18,6 @@ typedef struct map_labels {
     const void *user;
 } map_labels;
 
-/* MSA_OK where this build can draw. */
-msa_status map_can_draw(msa_error *err);
 /* One grid with its axes, or n layers of one text as small pictures side by side. *data holds the
  * file's bytes; free(). */
 msa_status map_draw(const map_grid *grids, int n, const map_labels *labels, map_format format,

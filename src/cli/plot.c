@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "cli/canvas.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/output.h"
@@ -84,7 +85,7 @@ msa_status command_plot(int argc, char **argv, msa_error *err) {
     if (!ends_with(args.out, ".png") && !ends_with(args.out, ".svg"))
         return fail(err, MSA_E_ARG, "-o: expected a name ending in .png or .svg, found '%s'",
                     args.out);
-    status = plot_can_draw(err);
+    status = canvas_can_draw(err);
     if (status == MSA_OK) status = output_check("-o", args.out, err);
     if (status == MSA_OK)
         status = plot_logs((const char *const *)argv + 1, (size_t)n_logs, args.out, err);

@@ -6,8 +6,6 @@
 
 #include "cli/fail.h"
 
-/* MSA_E_UNSUPPORTED, with the reason, where this build has no Cairo. */
-msa_status plot_can_draw(msa_error *err);
 /* Draws the logs over each other into a PNG, or an SVG where the name ends so. */
 msa_status plot_logs(const char *const *logs, size_t n_logs, const char *out, msa_error *err);
 /* The last record of a log with this "event"; NULL: none. */

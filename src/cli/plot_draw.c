@@ -2,44 +2,26 @@
  * and curves of one kind told apart by their dashes. */
 #include "cli/plot_draw.h"
 
-#include "cli/plot.h"
+#include "cli/canvas.h"
 
 #if !defined(MSA_HAVE_CAIRO)
-
-msa_status plot_can_draw(msa_error *err) {
-    return fail(err, MSA_E_UNSUPPORTED,
-                "this msa was built without Cairo and cannot draw; install libcairo2-dev, then "
-                "build again");
-}
 
 msa_status plot_draw(const plot_data *d, bool svg, unsigned char **data, size_t *n_bytes,
                      msa_error *err) {
     (void)d, (void)svg, (void)data, (void)n_bytes;
-    return plot_can_draw(err);
+    return canvas_can_draw(err);
 }
 
 #else
 
-#include <cairo-svg.h>
-#include <cairo.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-msa_status plot_can_draw(msa_error *err) {
-    (void)err;
-    return MSA_OK;
-}
-
 enum { WIDTH = 1440, HEIGHT = 940, TOP = 62, MARGIN = 24, COLUMNS = 3, ROWS = 2 };
 
-typedef struct color {
-    double r, g, b;
-} color;
-
-static const color PAPER = {1, 1, 1}, INK = {0.13, 0.15, 0.18}, FAINT = {0.42, 0.45, 0.50},
-                   GRID = {0.90, 0.91, 0.93};
+static const color GRID = {0.90, 0.91, 0.93};
 /* Okabe and Ito's, which colour-blind readers tell apart; yellow left out. */
 static const color CURVES[] = {{0, 0.45, 0.70},    {0.84, 0.37, 0},    {0, 0.62, 0.45},
                                {0.80, 0.47, 0.65}, {0.34, 0.71, 0.91}, {0.90, 0.62, 0},
@@ -67,34 +49,6 @@ typedef struct frame {
 } frame;
 
 /* ---- small words ---------------------------------------------------------------------------- */
-
-static void set_color(cairo_t *c, color k) {
-    cairo_set_source_rgb(c, k.r, k.g, k.b);
-}
-
-static double text_width(cairo_t *c, double size, const char *text) {
-    cairo_text_extents_t extents;
-    cairo_set_font_size(c, size);
-    cairo_text_extents(c, text, &extents);
-    return extents.x_advance;
-}
-
-/* align: 0 begins at x, 0.5 is centred there, 1 ends there. y is the base line. */
-static void draw_text(cairo_t *c, double x, double y, double size, double align, color k,
-                      const char *text) {
-    double width = text_width(c, size, text);
-    set_color(c, k);
-    cairo_move_to(c, x - align * width, y);
-    cairo_show_text(c, text);
-}
-
-static void draw_line(cairo_t *c, double x0, double y0, double x1, double y1, color k) {
-    set_color(c, k);
-    cairo_set_line_width(c, 1);
-    cairo_move_to(c, x0, y0);
-    cairo_line_to(c, x1, y1);
-    cairo_stroke(c);
-}
 
 static double value_of(const frame *f, double y) {
     return f->log_scale ? log10(y) : y;
@@ -308,31 +262,10 @@ static void draw_head(cairo_t *c, const plot_data *d) {
     }
 }
 
-/* ---- files ---------------------------------------------------------------------------------- */
-
-typedef struct picture {
-    unsigned char *data;
-    size_t n, capacity;
-} picture;
-
-static cairo_status_t append(void *user, const unsigned char *data, unsigned n) {
-    picture *b = user;
-    if (b->n + n > b->capacity) {
-        size_t capacity = 2 * (b->n + n);
-        unsigned char *grown = realloc(b->data, capacity);
-        if (!grown) return CAIRO_STATUS_NO_MEMORY;
-        b->data = grown, b->capacity = capacity;
-    }
-    memcpy(b->data + b->n, data, n);
-    b->n += n;
-    return CAIRO_STATUS_SUCCESS;
-}
-
-static void draw_all(cairo_t *c, const plot_data *d) {
+static void draw_all(cairo_t *c, const void *user) {
+    const plot_data *d = user;
     double gap = 30, width = (WIDTH - 2 * MARGIN - (COLUMNS - 1) * gap) / COLUMNS;
     double height = (double)(HEIGHT - TOP - MARGIN) / ROWS;
-    set_color(c, PAPER);
-    cairo_paint(c);
     draw_head(c, d);
     for (int i = 0; i < PANEL_COUNT; i++)
         draw_panel(c, d, (plot_panel_kind)i, MARGIN + i % COLUMNS * (width + gap),
@@ -341,25 +274,7 @@ static void draw_all(cairo_t *c, const plot_data *d) {
 
 msa_status plot_draw(const plot_data *d, bool svg, unsigned char **data, size_t *n_bytes,
                      msa_error *err) {
-    picture out = {0};
-    cairo_surface_t *surface =
-        svg ? cairo_svg_surface_create_for_stream(append, &out, WIDTH, HEIGHT)
-            : cairo_image_surface_create(CAIRO_FORMAT_RGB24, WIDTH, HEIGHT);
-    if (svg) cairo_svg_surface_set_document_unit(surface, CAIRO_SVG_UNIT_PX);
-    cairo_t *c = cairo_create(surface);
-    draw_all(c, d);
-    cairo_status_t drawn = cairo_status(c);
-    cairo_destroy(c);
-    if (!svg && drawn == CAIRO_STATUS_SUCCESS)
-        drawn = cairo_surface_write_to_png_stream(surface, append, &out);
-    cairo_surface_finish(surface);
-    if (drawn == CAIRO_STATUS_SUCCESS) drawn = cairo_surface_status(surface);
-    cairo_surface_destroy(surface);
-    *data = out.data, *n_bytes = out.n;
-    if (drawn == CAIRO_STATUS_SUCCESS) return MSA_OK;
-    free(out.data);
-    *data = NULL;
-    return fail(err, MSA_E_NOMEM, "drawing failed: %s", cairo_status_to_string(drawn));
+    return canvas_draw(WIDTH, HEIGHT, svg, draw_all, d, data, n_bytes, err);
 }
 
 #endif

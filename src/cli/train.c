@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "cli/answer.h"
+#include "cli/canvas.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
@@ -296,7 +297,7 @@ static msa_status show_result(const train_args *args, const msa_trainer *t, msa_
     char picture[4096] = "";
     msa_error ignored;
     msa_status status = MSA_OK;
-    if (plot_can_draw(&ignored) == MSA_OK) {
+    if (canvas_can_draw(&ignored) == MSA_OK) {
         const char *logs[] = {info->log};
         snprintf(picture, sizeof picture, "%.4000s/curves.png", info->folder);
         status = plot_logs(logs, 1, picture, err);
