@@ -9,18 +9,6 @@
 #include "attn/merge.h"
 #include "support/yardstick.h"
 
-static msa_shape small_shape(int hq, int hkv, int d, int block, int topk) {
-    return (msa_shape){.n_q_heads = hq,
-                       .n_kv_heads = hkv,
-                       .head_dim = d,
-                       .n_index_heads = hkv,
-                       .n_index_keys = 1,
-                       .index_dim = 16,
-                       .block = block,
-                       .topk = topk,
-                       .local = 1};
-}
-
 /* Random lists: the own block, others at random, sometimes fewer than k, ascending. */
 static int32_t *random_lists(const attn_case *c, uint64_t seed) {
     const msa_shape *s = &c->shape;

@@ -9,12 +9,7 @@
 #include "attn/e4m3.h"
 #include "base/fp8.h"
 #include "support/attn_case.h"
-
-static void *new_array(size_t n, size_t size) {
-    void *p = calloc(n + 1, size);
-    if (!p) fail_msg("no memory for a test");
-    return p;
-}
+#include "support/numbers.h"
 
 /* A case, its lists (every third block and the own one; NULL: dense), results and truth. */
 typedef struct e4m3_case {

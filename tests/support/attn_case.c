@@ -22,6 +22,18 @@ static float *random_floats(rng *r, size_t n, bool integers) {
     return p;
 }
 
+msa_shape small_shape(int hq, int hkv, int d, int block, int topk) {
+    return (msa_shape){.n_q_heads = hq,
+                       .n_kv_heads = hkv,
+                       .head_dim = d,
+                       .n_index_heads = hkv,
+                       .n_index_keys = 1,
+                       .index_dim = 16,
+                       .block = block,
+                       .topk = topk,
+                       .local = 1};
+}
+
 attn_case case_make(msa_shape shape, int n, const int *q_len, const int *kv_len, uint64_t seed,
                     bool integers) {
     attn_case c = {.shape = shape, .n_requests = n};

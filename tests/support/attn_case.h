@@ -27,6 +27,9 @@ typedef struct attn_case {
     void *stored[3];
 } attn_case;
 
+/* One index key of width 16 for all groups, local 1, init 0. */
+msa_shape small_shape(int hq, int hkv, int d, int block, int topk);
+
 /* q_len and kv_len per request; queries end at kv_len unless offset[r] >= 0 says otherwise.
  * integers: whole numbers in [-3, 3], so that scores are exact; else normal. */
 attn_case case_make(msa_shape shape, int n, const int *q_len, const int *kv_len, uint64_t seed,

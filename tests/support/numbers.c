@@ -65,3 +65,20 @@ double slope_of(loss_fn *loss, void *data, float *at) {
     *at = middle;
     return (4 * (near[0] - near[1]) / near_width - (far[0] - far[1]) / far_width) / 3;
 }
+
+void assert_slope(loss_fn *loss, void *data, float *x, double slope, const char *what) {
+    float old = *x, low = old - 0x1p-9f, high = old + 0x1p-9f;
+    *x = high;
+    double above = loss(data);
+    *x = low;
+    double below = loss(data), found = (above - below) / ((double)high - low);
+    *x = old;
+    if (!(fabs(found - slope) <= 1e-4 * (1 + fabs(slope))))
+        fail_msg("%s: the reference says %g, finite differences %g", what, slope, found);
+}
+
+void *new_array(size_t n, size_t size) {
+    void *p = calloc(n + 1, size);
+    if (!p) fail_msg("no memory for a test");
+    return p;
+}

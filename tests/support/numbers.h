@@ -10,6 +10,8 @@
 typedef void on_isa_fn(rng *r);
 void on_every_isa(on_isa_fn *check);
 
+/* n zeroed elements and one more to spare; free(). */
+void *new_array(size_t n, size_t size);
 /* n floats; free(). Normal with mean 0. */
 float *random_floats(rng *r, size_t n, float sigma);
 /* n floats, all of them x; free(). */
@@ -24,5 +26,8 @@ void assert_close(const char *what, const float *found, const float *expected, s
 /* The slope of loss(data) as *at moves, by differences of fourth order; *at is put back. */
 typedef double loss_fn(void *data);
 double slope_of(loss_fn *loss, void *data, float *at);
+/* Fails unless `slope` is what the loss changes by as *x moves by 2^-9 to both sides, to 1e-4 of
+ * 1 + |slope|; *x is put back. For a loss in double. */
+void assert_slope(loss_fn *loss, void *data, float *x, double slope, const char *what);
 
 #endif
