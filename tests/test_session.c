@@ -622,7 +622,7 @@ static void parameters_are_checked_and_filled_in(void **state) {
     } cases[] = {
         {offsetof(msa_session_params, n_ctx), -1, "n_ctx"},
         {offsetof(msa_session_params, attn), 2, "attention"},
-        {offsetof(msa_session_params, selector), 3, "selector"},
+        {offsetof(msa_session_params, selector), 8, "selector"},
         {offsetof(msa_session_params, block), 48, "block"},
         {offsetof(msa_session_params, topk), 0, "topk"},
         {offsetof(msa_session_params, topk), 65, "topk"},

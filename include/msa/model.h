@@ -144,10 +144,20 @@ MSA_API msa_status msa_chat_format(const msa_model *model, const msa_chat_messag
 /* ---- sessions -------------------------------------------------------------------------------- */
 
 typedef enum msa_attn_mode { MSA_ATTN_DENSE = 0, MSA_ATTN_MSA = 1 } msa_attn_mode;
+/* What chooses the blocks of a query and group. The forced blocks are chosen whatever scores. The
+ * trained index is the method; proxy and means need no training; from MSA_SELECTOR_WINDOW on they
+ * are controls of an evaluation: what a selector must beat, and the most that could be reached. */
 typedef enum msa_selector {
-    MSA_SELECTOR_AUTO = 0,  /* the index branch where the model has one, else proxy */
-    MSA_SELECTOR_INDEX = 1, /* refused where the model has none */
-    MSA_SELECTOR_PROXY = 2  /* group-mean query against each group's own keys; nothing trained */
+    MSA_SELECTOR_AUTO = 0,   /* the index branch where the model has one, else proxy */
+    MSA_SELECTOR_INDEX = 1,  /* refused where the model has none */
+    MSA_SELECTOR_PROXY = 2,  /* group-mean query against each group's own keys; nothing trained */
+    MSA_SELECTOR_MEANS = 3,  /* group-mean query against the mean key of each block of the group */
+    MSA_SELECTOR_SHARED = 4, /* MSA's shape, untrained: group-mean query against one key for all
+                                groups, the mean of their keys */
+    MSA_SELECTOR_WINDOW = 5, /* the first init blocks, at least one, and the newest */
+    MSA_SELECTOR_RANDOM = 6, /* drawn by seed, layer, position and group */
+    MSA_SELECTOR_ORACLE = 7  /* the largest attention mass, mean over the group's heads: reads every
+                                key; a yardstick, not a method */
 } msa_selector;
 
 typedef struct msa_session_params {
@@ -155,6 +165,7 @@ typedef struct msa_session_params {
     msa_attn_mode attn;
     msa_selector selector;
     int32_t block, topk, local, init; /* as in msa_shape */
+    uint64_t seed;                    /* of MSA_SELECTOR_RANDOM */
     /* Bit i of the 256 set: layer i attends densely in MSA mode too. With the index selector the
      * layers that have no index branch do, whatever this says. */
     uint64_t dense_layers[4];

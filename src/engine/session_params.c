@@ -31,8 +31,12 @@ msa_session_params msa_session_defaults(const msa_model *model) {
 static msa_status check_selector(const msa_session_params *p, const msa_model *model,
                                  msa_error *err) {
     const msa_model_info *info = msa_model_get_info(model);
-    if ((int)p->selector < 0 || p->selector > MSA_SELECTOR_PROXY)
+    if ((int)p->selector < 0 || p->selector > MSA_SELECTOR_ORACLE)
         return error_set(err, MSA_E_ARG, "selector %d is not known", (int)p->selector);
+    if (p->selector > MSA_SELECTOR_PROXY)
+        return error_set(err, MSA_E_UNSUPPORTED,
+                         "selector %d is not built yet; auto, index and proxy are",
+                         (int)p->selector);
     if (p->selector == MSA_SELECTOR_INDEX && !info->has_index)
         return error_set(err, MSA_E_UNSUPPORTED,
                          "the index selector needs index projections (query and key) in every "
