@@ -22,7 +22,8 @@ typedef struct header {
     char magic[8];
     uint64_t version, n_state, n_config;
     int64_t n_floats, n_bias;
-    uint64_t reserved[9];
+    uint64_t n_arch; /* 0 in the first files */
+    uint64_t reserved[8];
     uint64_t checksum; /* of the header before it */
 } header;
 _Static_assert(sizeof(header) == 128, "the header is 128 bytes");
@@ -39,7 +40,7 @@ static void put(writer *w, const void *data, size_t n) {
     file_out_write(w->out, data, n);
 }
 
-/* Blanks up to a multiple of ALIGN: JSON does not mind them. */
+/* Blanks up to a multiple of ALIGN: neither JSON nor lines mind them. */
 static void put_padded(writer *w, const void *data, size_t n) {
     static const char BLANKS[ALIGN + 1] =
         "                                                                ";
@@ -53,12 +54,14 @@ static void put_all(writer *w, const checkpoint *c) {
                 .n_state = sizeof c->state,
                 .n_config = size_round_up(c->n_config, ALIGN),
                 .n_floats = c->n_floats,
-                .n_bias = c->n_bias};
+                .n_bias = c->n_bias,
+                .n_arch = size_round_up(c->n_arch, ALIGN)};
     memcpy(h.magic, MAGIC, sizeof h.magic);
     h.checksum = checksum_of(&h, offsetof(header, checksum));
     put(w, &h, sizeof h);
     put_padded(w, &c->state, sizeof c->state);
     put_padded(w, c->config, c->n_config);
+    put_padded(w, c->arch, c->n_arch);
     put(w, c->w, floats);
     put(w, c->m, floats);
     put(w, c->v, floats);
@@ -145,14 +148,15 @@ static msa_status damaged(const char *name, const char *what, msa_error *err) {
 static bool body_bytes(const header *h, size_t *n) {
     size_t floats, bias;
     uint64_t most = (uint64_t)1 << 48;
-    if (h->n_floats < 1 || h->n_bias < 0 || h->n_config > most || h->n_config % ALIGN != 0)
+    if (h->n_floats < 1 || h->n_bias < 0) return false;
+    if (h->n_config > most || h->n_config % ALIGN || h->n_arch > most || h->n_arch % ALIGN)
         return false;
     if ((uint64_t)h->n_floats > most || (uint64_t)h->n_bias > most) return false;
     if (!size_mul((size_t)h->n_floats, 3 * sizeof(float), &floats)) return false;
     if (!size_mul((size_t)h->n_bias, sizeof(float), &bias)) return false;
     *n = size_round_up(sizeof(train_state), ALIGN);
-    return size_add(*n, h->n_config, n) && size_add(*n, floats, n) && size_add(*n, bias, n) &&
-           size_add(*n, sizeof(uint64_t), n);
+    return size_add(*n, h->n_config, n) && size_add(*n, h->n_arch, n) && size_add(*n, floats, n) &&
+           size_add(*n, bias, n) && size_add(*n, sizeof(uint64_t), n);
 }
 
 static bool state_is_sane(const train_state *s) {
@@ -187,7 +191,9 @@ msa_status checkpoint_check(checkpoint *c, const uint8_t *data, size_t n_bytes, 
     if (!state_is_sane(&c->state)) return damaged(name, "its counters can't be", err);
     at += size_round_up(sizeof c->state, ALIGN);
     c->config = (const char *)at, c->n_config = (size_t)h.n_config;
-    c->w = (const float *)(const void *)(at + h.n_config);
+    at += h.n_config;
+    c->arch = (const char *)at, c->n_arch = (size_t)h.n_arch;
+    c->w = (const float *)(const void *)(at + h.n_arch);
     c->m = c->w + h.n_floats;
     c->v = c->m + h.n_floats;
     c->bias = c->v + h.n_floats;

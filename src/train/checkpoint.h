@@ -3,6 +3,7 @@
  *   header    magic "MSACKPT1", version, sizes of what follows, its own checksum (128 bytes)
  *   state     train_state
  *   config    canonical JSON, padded with blanks to a multiple of 64
+ *   arch      lines of arch_text.h, padded likewise
  *   w, m, v   f32 [n_floats] each: weights and AdamW's moments
  *   bias      f32 [n_bias] of the routers
  *   checksum  of all before it
@@ -33,8 +34,8 @@ typedef struct train_state {
 
 typedef struct checkpoint {
     train_state state;
-    const char *config; /* [n_config] */
-    size_t n_config;
+    const char *config, *arch; /* [n_config], [n_arch]; no arch in files of earlier releases */
+    size_t n_config, n_arch;
     int64_t n_floats, n_bias;
     const float *w, *m, *v, *bias;
     file_map map; /* of what was opened; zeros otherwise */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "train/arch_text.h"
 #include "train/trainer.h"
 
 static int64_t count_bias(const msa_trainer *t) {
@@ -13,20 +14,24 @@ static int64_t count_bias(const msa_trainer *t) {
 
 msa_status trainer_save(msa_trainer *t, msa_error *err) {
     char path[4096];
-    bytes config = {0};
+    bytes config = {0}, arch_lines = {0};
     const param *bad = optimiser_find_bad(t->params, false);
     if (bad)
         return error_set(err, MSA_E_FORMAT,
                          "no checkpoint of step %" PRId64 ": the weights %s hold what is no number",
                          t->state.step, bad->name);
     config_write(&t->config, &config);
-    if (config.failed) {
+    arch_text_write(&t->arch, &arch_lines);
+    if (config.failed || arch_lines.failed) {
         bytes_free(&config);
+        bytes_free(&arch_lines);
         return error_set(err, MSA_E_NOMEM, "no memory for the configuration in a checkpoint");
     }
     checkpoint c = {.state = t->state,
                     .config = config.data,
                     .n_config = config.n,
+                    .arch = arch_lines.data,
+                    .n_arch = arch_lines.n,
                     .n_floats = t->params->n_floats,
                     .n_bias = count_bias(t),
                     .w = t->params->w,
@@ -36,7 +41,23 @@ msa_status trainer_save(msa_trainer *t, msa_error *err) {
     msa_status status =
         checkpoint_write(t->config.run.out, &c, t->config.log.keep, path, sizeof path, err);
     bytes_free(&config);
+    bytes_free(&arch_lines);
     return status;
+}
+
+/* Of a backbone that nothing trains the checkpoint's weights are the file's. */
+static msa_status check_base(const msa_trainer *t, const checkpoint *c, msa_error *err) {
+    bool frozen = t->config.recipe.kind == RECIPE_INDEX_ONLY && t->config.recipe.detach;
+    for (int32_t i = 0; i < t->params->n && frozen && t->config.model.from[0]; i++) {
+        const param *one = &t->params->list[i];
+        size_t n = (size_t)(one->n_out * one->n_in) * sizeof(float);
+        if (one->index || memcmp(t->params->w + one->at, c->w + one->at, n) == 0) continue;
+        return error_set(err, MSA_E_ARG,
+                         "model.from: %s is not what it was when the checkpoint was made; expected "
+                         "the file the run began with: the index is trained for that model",
+                         one->name);
+    }
+    return MSA_OK;
 }
 
 static msa_status check_fits(const msa_trainer *t, const checkpoint *c, msa_error *err) {
@@ -51,6 +72,8 @@ static msa_status check_fits(const msa_trainer *t, const checkpoint *c, msa_erro
             err, MSA_E_ARG,
             "data.text, data.tokenizer: the texts are not those the checkpoint was made "
             "with, or the tokenizer is not; expected them unchanged");
+    status = arch_text_same(&t->arch, c->arch, c->n_arch, err);
+    if (status != MSA_OK) return status;
     if (c->n_floats != t->params->n_floats || c->n_bias != count_bias(t))
         return error_set(err, MSA_E_ARG,
                          "the checkpoint holds %" PRId64 " weights, the model has %" PRId64
@@ -59,7 +82,7 @@ static msa_status check_fits(const msa_trainer *t, const checkpoint *c, msa_erro
     if (c->state.step > t->config.run.steps)
         return error_set(err, MSA_E_ARG, "the checkpoint is of step %" PRId64 ", run.steps is %lld",
                          c->state.step, (long long)t->config.run.steps);
-    return MSA_OK;
+    return check_base(t, c, err);
 }
 
 static void note_damage(void *user, const char *text) {
