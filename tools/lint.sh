@@ -14,7 +14,7 @@ breach() { sed "s|\$|   <- $1|" >>"$found"; }
 
 # Rooms, lowest first: a file includes from its own room or a lower one. attn and nn do not know
 # kv, which lies above them.
-rooms="base attn nn kv model engine train"
+rooms="base attn nn kv model engine train eval"
 check_rooms() {
     local room allowed=""
     for room in $rooms; do

@@ -8,6 +8,7 @@
  *   - kv.h: the paged cache of keys, values and index keys
  *   - model.h: a model file, its tokenizer, a session that feeds tokens and gives logits, sampling
  *   - train.h: training a model from text
+ *   - eval.h: what a model finds in a long text, dense and with selections
  *
  * Caveats first:
  *   - Nothing here is silent. A call does what it says or returns a code and says why in words.
