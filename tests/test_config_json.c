@@ -2,7 +2,6 @@
  * contradict what a model needs. */
 #include "support/support.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -326,9 +325,7 @@ static void messages_name_the_file(void **state) {
     arch a;
     msa_error err;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        FILE *f = fopen(path, "w");
-        fputs(bad[i], f);
-        fclose(f);
+        write_text(path, bad[i]);
         assert_fails(config_json_read(&a, path, &err), MSA_E_FORMAT, &err, path);
     }
     assert_fails(config_json_read(&a, folder_path(*state, "none"), &err), MSA_E_IO, &err, "none");

@@ -4,11 +4,9 @@
 
 #include <float.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -354,8 +352,7 @@ static void a_template_of_before_does_not_outlive_the_new_tokenizer(void **state
     msa_model *model;
     tokenizer *t = byte_tokenizer();
     export_source source = source_of(&a, &seed, t);
-    FILE *f = fopen(folder_path(*state, "chat_template.jinja"), "w");
-    assert_true(f && fputs("{{ 'of another model' }}", f) >= 0 && fclose(f) == 0);
+    write_text(folder_path(*state, "chat_template.jinja"), "{{ 'of another model' }}");
     assert_ok(export_folder(&source, *state, QUANT_F32, 0, &err), &err);
     tokenizer_free(t);
     assert_ok(msa_model_load(&model, *state, &err), &err);
@@ -385,15 +382,11 @@ static void a_full_disk_leaves_nothing_behind(void **state) {
     uint64_t seed;
     msa_error err;
     export_source source = source_of(&a, &seed, NULL);
-    struct rlimit old, small;
-    signal(SIGXFSZ, SIG_IGN);
-    getrlimit(RLIMIT_FSIZE, &old);
-    small = (struct rlimit){200000, old.rlim_max};
-    setrlimit(RLIMIT_FSIZE, &small);
+    disk_fill(200000);
     msa_status gguf = export_gguf(&source, path, QUANT_F32, &err);
     msa_error err_folder;
     msa_status several = export_folder(&source, folder, QUANT_F32, 0, &err_folder);
-    setrlimit(RLIMIT_FSIZE, &old);
+    disk_clear();
     assert_fails(gguf, MSA_E_IO, &err, "model.gguf");
     assert_fails(several, MSA_E_IO, &err_folder, "model.safetensors");
     assert_int_equal(folder_entries(*state), 0);

@@ -2,11 +2,9 @@
  * disk or memory run out. */
 #include "support/support.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -260,9 +258,7 @@ static void an_index_that_lies_is_refused(void **state) {
                                   "\"t0\": \"model-00002-of-00004.safetensors\"}}"},
     };
     for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
-        FILE *f = fopen(name, "w");
-        fputs(lies[i].text, f);
-        fclose(f);
+        write_text(name, lies[i].text);
         msa_status status = safetensors_open(&s, name, &err);
         assert_int_not_equal(status, MSA_OK);
         if (!strstr(err.text, lies[i].why)) fail_msg("%s\nsays: %s", lies[i].text, err.text);
@@ -273,13 +269,9 @@ static void a_full_disk_leaves_what_was_there(void **state) {
     const char *folder = *state;
     msa_error err;
     assert_ok(write_all(folder, 0, &err), &err);
-    struct rlimit old, small;
-    signal(SIGXFSZ, SIG_IGN);
-    getrlimit(RLIMIT_FSIZE, &old);
-    small = (struct rlimit){100, old.rlim_max};
-    setrlimit(RLIMIT_FSIZE, &small);
+    disk_fill(100);
     msa_status status = write_all(folder, 0, &err);
-    setrlimit(RLIMIT_FSIZE, &old);
+    disk_clear();
     assert_fails(status, MSA_E_IO, &err, "model.safetensors");
     check_all(folder_path(folder, "model.safetensors"));
     assert_int_equal(folder_entries(folder), 1);

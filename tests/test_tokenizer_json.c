@@ -228,8 +228,7 @@ static void an_embedding_of_another_size_is_refused(void **state) {
                  "beyond the rows");
     assert_fails(tokenizer_from_json(&back, &chat, *state, 1 << 30, &err), MSA_E_FORMAT, &err,
                  "1073741824 rows");
-    FILE *f = fopen(folder_path(*state, "generation_config.json"), "w");
-    assert_true(f && fputs("{\"eos_token_id\": [260, 999]}", f) >= 0 && fclose(f) == 0);
+    write_text(folder_path(*state, "generation_config.json"), "{\"eos_token_id\": [260, 999]}");
     assert_fails(tokenizer_from_json(&back, &chat, *state, 300, &err), MSA_E_FORMAT, &err,
                  "\"eos_token_id\" of generation_config.json has 999 at 1");
     remove(folder_path(*state, "tokenizer.json"));

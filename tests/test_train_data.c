@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/mem.h"
 #include "support/scarce.h"
 #include "support/texts.h"
 
@@ -90,12 +89,7 @@ static char *token_file_bytes(const texts *here, const tokens *t, size_t *n) {
     char path[256];
     snprintf(path, sizeof path, "%s/tokens-%016llx.bin", here->folder,
              (unsigned long long)t->fingerprint);
-    FILE *f = fopen(path, "rb");
-    assert_non_null(f);
-    char *data = mem_alloc(1 << 16, 1);
-    *n = fread(data, 1, 1 << 16, f);
-    fclose(f);
-    return data;
+    return read_whole(path, n);
 }
 
 static void every_damage_to_a_token_file_is_seen_and_mended(void **state) {
@@ -123,7 +117,7 @@ static void every_damage_to_a_token_file_is_seen_and_mended(void **state) {
     t = texts_tokens(here, "two.txt", "");
     assert_true(t.made && t.n == 11);
     tokens_close(&t);
-    mem_free(data);
+    free(data);
 }
 
 static void missing_and_empty_texts_are_named(void **state) {

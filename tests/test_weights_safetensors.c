@@ -244,10 +244,7 @@ static void a_large_gguf_file_is_not_taken_for_safetensors(void **state) {
     static const uint8_t header[24] = {'G', 'G', 'U', 'F', 3, 0, 0, 0, '{'};
     model_files files;
     msa_error err;
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    assert_int_equal(fwrite(header, sizeof header, 1, f), 1);
-    assert_int_equal(fclose(f), 0);
+    write_whole(path, header, sizeof header);
     if (truncate(path, (off_t)15 << 30) != 0) skip(); /* a file system without holes */
     assert_ok(model_files_find(&files, path, &err), &err);
     assert_null(files.tensors);

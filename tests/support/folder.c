@@ -2,9 +2,11 @@
 #include "support/folder.h"
 
 #include <dirent.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "support/support.h"
@@ -54,4 +56,20 @@ const char *folder_path(const char *folder, const char *file) {
 
 int folder_entries(const char *folder) {
     return walk(folder, NULL);
+}
+
+static void limit_files(rlim_t n_bytes) {
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = n_bytes < limit.rlim_max ? n_bytes : limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+void disk_fill(size_t n_bytes) {
+    signal(SIGXFSZ, SIG_IGN); /* the write fails instead */
+    limit_files(n_bytes);
+}
+
+void disk_clear(void) {
+    limit_files(RLIM_INFINITY);
 }

@@ -1,7 +1,6 @@
 /* gguf_writer.c: see gguf_writer.h. */
 #include "support/gguf_writer.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -120,8 +119,6 @@ file_bytes gguf_writer_finish(gguf_writer *w) {
 
 void gguf_writer_save(gguf_writer *w, const char *path) {
     file_bytes file = gguf_writer_finish(w);
-    FILE *f = fopen(path, "wb");
-    size_t n = f ? fwrite(file.data, 1, file.n, f) : 0;
-    if (!f || n != file.n || fclose(f) != 0) fail_msg("can't write '%s'", path);
+    write_whole(path, file.data, file.n);
     free_bytes(&file);
 }

@@ -41,17 +41,9 @@ void workplace_close(workplace *w) {
 
 static char *read_file(const workplace *w, const char *file) {
     char path[PATH_SIZE];
+    size_t n;
     path_in(w, file, path);
-    FILE *stream = fopen(path, "rb");
-    if (!stream) fail_msg("cannot open %s", path);
-    fseek(stream, 0, SEEK_END);
-    size_t n = (size_t)ftell(stream);
-    rewind(stream);
-    char *text = malloc(n + 1);
-    if (!text) fail_msg("out of memory");
-    text[fread(text, 1, n, stream)] = 0;
-    fclose(stream);
-    return text;
+    return read_whole(path, &n);
 }
 
 /* Threads that wait without spinning: beside other tests spinning makes minutes of seconds. */
@@ -111,7 +103,5 @@ int workplace_count(const workplace *w, const char *prefix) {
 void workplace_write(const workplace *w, const char *file, const void *data, size_t n_bytes) {
     char path[PATH_SIZE];
     path_in(w, file, path);
-    FILE *stream = fopen(path, "wb");
-    if (!stream || fwrite(data, 1, n_bytes, stream) != n_bytes || fclose(stream) != 0)
-        fail_msg("cannot write %s", path);
+    write_whole(path, data, n_bytes);
 }

@@ -80,8 +80,7 @@ void test_need_model(void) {
     skip();
 }
 
-char *read_test_file(const char *relative, size_t *n_bytes) {
-    const char *path = test_path(relative);
+char *read_whole(const char *path, size_t *n_bytes) {
     FILE *file = fopen(path, "rb");
     if (!file) fail_msg("can't open %s", path);
     assert_int_equal(fseek(file, 0, SEEK_END), 0);
@@ -95,6 +94,20 @@ char *read_test_file(const char *relative, size_t *n_bytes) {
     text[size] = 0;
     fclose(file);
     return text;
+}
+
+char *read_test_file(const char *relative, size_t *n_bytes) {
+    return read_whole(test_path(relative), n_bytes);
+}
+
+void write_whole(const char *path, const void *data, size_t n_bytes) {
+    FILE *file = fopen(path, "wb");
+    if (!file || fwrite(data, 1, n_bytes, file) != n_bytes || fclose(file) != 0)
+        fail_msg("can't write %s", path);
+}
+
+void write_text(const char *path, const char *text) {
+    write_whole(path, text, strlen(text));
 }
 
 double larger_error(double worst, double error) {

@@ -52,8 +52,12 @@ void test_need_model(void);
  */
 const char *test_path(const char *relative);
 
-/* The bytes of a file under the repository's root, NUL-terminated; free(). Fails the test where it
- * cannot be read. */
+/* The bytes of a file, NUL-terminated; free(). Fails the test where it cannot be read. */
+char *read_whole(const char *path, size_t *n_bytes);
+/* The same of a file under the repository's root. */
 char *read_test_file(const char *relative, size_t *n_bytes);
+/* Makes a file of these bytes, or fails the test. */
+void write_whole(const char *path, const void *data, size_t n_bytes);
+void write_text(const char *path, const char *text);
 
 #endif

@@ -58,10 +58,7 @@ const char *texts_path(const texts *t, const char *name) {
 }
 
 void texts_write(const texts *t, const char *name, const char *data, size_t n) {
-    FILE *f = fopen(texts_path(t, name), "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(data, 1, n, f), n);
-    fclose(f);
+    write_whole(texts_path(t, name), data, n);
 }
 
 tokens_source texts_source(const texts *t, const config_texts *paths, const char *separator) {
