@@ -170,6 +170,27 @@ static msa_status settle_steps(train_config *c, msa_error *err) {
     return MSA_OK;
 }
 
+/* Keys that nothing would read. */
+static msa_status settle_index_schedule(const train_config *c, msa_error *err) {
+    const config_schedule *own = &c->schedule.index;
+    train_config usual;
+    if (c->schedule.index_own) return MSA_OK;
+    msa_status status = config_init(&usual, err);
+    const config_schedule *u = &usual.schedule.index;
+    const char *set = own->kind != u->kind                 ? "kind"
+                      : own->warmup != u->warmup           ? "warmup"
+                      : own->final != u->final             ? "final"
+                      : own->decay_share != u->decay_share ? "decay_share"
+                                                           : NULL;
+    config_free(&usual);
+    if (status != MSA_OK || !set) return status;
+    return error_set(err, MSA_E_ARG,
+                     "schedule.index.%s is set and schedule.index_own is false; the index branch "
+                     "then follows schedule: expected schedule.index_own true, or no "
+                     "schedule.index.%s",
+                     set, set);
+}
+
 /* What a phase of the recipe could not do once it is reached. */
 static msa_status settle_switches(const train_config *c, msa_error *err) {
     bool index_only = c->recipe.kind == RECIPE_INDEX_ONLY;
@@ -230,6 +251,7 @@ static msa_status settle_recipe(train_config *c, msa_error *err) {
 msa_status config_settle(train_config *c, msa_error *err) {
     msa_status status = settle_model(c, err);
     if (status == MSA_OK) status = settle_data(c, err);
+    if (status == MSA_OK) status = settle_index_schedule(c, err);
     if (status == MSA_OK) status = settle_steps(c, err);
     if (status == MSA_OK) status = settle_recipe(c, err);
     if (status == MSA_OK) status = settle_switches(c, err);
