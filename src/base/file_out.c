@@ -1,11 +1,15 @@
 /* file_out.c: see file_out.h. */
 #include "base/file_out.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -170,6 +174,45 @@ void file_out_set_free(file_out_set *set) {
     for (size_t i = 0; i < set->n; i++) file_out_free(set->files[i]);
     mem_free(set->files);
     *set = (file_out_set){0};
+}
+
+/* Cuts a temporary's name to its target's; false where it is none, or its writer may be at work. */
+static bool cut_left_over(char *name) {
+    static const char MIDDLE[] = ".tmp-";
+    char *at = NULL, *end;
+    for (char *next = name; (next = strstr(next, MIDDLE)); next++) at = next;
+    if (!at) return false;
+    const char *pid = at + sizeof MIDDLE - 1;
+    size_t n_pid = strspn(pid, "0123456789");
+    if (n_pid == 0 || pid[n_pid] != '-') return false;
+    const char *number = pid + n_pid + 1;
+    size_t n_number = strspn(number, "0123456789");
+    if (n_number == 0 || number[n_number] != 0) return false;
+    errno = 0;
+    long process = strtol(pid, &end, 10);
+    if (errno || process < 1 || process != (long)(pid_t)process) return false;
+    if (process != (long)getpid() && (kill((pid_t)process, 0) == 0 || errno != ESRCH)) return false;
+    *at = 0;
+    return true;
+}
+
+static bool matches(const char *name, const char *const *patterns, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (fnmatch(patterns[i], name, 0) == 0) return true;
+    return false;
+}
+
+void file_out_tidy(const char *folder, const char *const *patterns, size_t n) {
+    DIR *d = opendir(folder);
+    if (!d) return;
+    for (struct dirent *e; (e = readdir(d));) {
+        char path[4096], name[sizeof e->d_name];
+        snprintf(name, sizeof name, "%s", e->d_name);
+        if (!cut_left_over(name) || !matches(name, patterns, n)) continue;
+        if (snprintf(path, sizeof path, "%s/%s", folder, e->d_name) < (int)sizeof path)
+            unlink(path);
+    }
+    closedir(d);
 }
 
 msa_status file_out_save(const char *path, const void *data, size_t n_bytes, msa_error *err) {

@@ -40,6 +40,11 @@ msa_status file_out_set_publish(file_out_set *set, msa_error *err);
 /* Removes what is unpublished. */
 void file_out_set_free(file_out_set *set);
 
+/* Removes the temporaries of files with such names (patterns of fnmatch) that processes left in a
+ * folder when they were killed: those of processes that are no more, and of this one, which must
+ * have none open there. What can't be removed does no harm. */
+void file_out_tidy(const char *folder, const char *const *patterns, size_t n);
+
 /* A file for bytes that are at hand, published. */
 msa_status file_out_save(const char *path, const void *data, size_t n_bytes, msa_error *err);
 

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "base/bytes.h"
+#include "base/file_out.h"
 #include "base/mem.h"
 #include "model/tokenizer_gguf.h"
 #include "train/tokens_make.h"
@@ -30,6 +31,19 @@ static msa_status make_folder(const char *key, const char *path, msa_error *err)
     if (stat(path, &info) != 0 || !S_ISDIR(info.st_mode))
         return error_set(err, MSA_E_IO, "%s: '%.200s' is no directory", key, path);
     return MSA_OK;
+}
+
+/* What killed runs were writing. A data.cache may serve runs elsewhere and stays as it is. */
+static void tidy_folder(const char *out) {
+    static const char *const RUN[] = {"checkpoint-*.msac", "tokens-*.bin", "log.jsonl",
+                                      "model.gguf", "index.gguf"};
+    static const char *const MODEL[] = {"model*.safetensors", "model.safetensors.index.json",
+                                        "config.json",        "generation_config.json",
+                                        "tokenizer.json",     "tokenizer_config.json"};
+    char model[4096];
+    file_out_tidy(out, RUN, sizeof RUN / sizeof *RUN);
+    snprintf(model, sizeof model, "%.4000s/model", out);
+    file_out_tidy(model, MODEL, sizeof MODEL / sizeof *MODEL);
 }
 
 /* ---- texts ---------------------------------------------------------------------------------- */
@@ -87,6 +101,7 @@ msa_status trainer_open_data(msa_trainer *t, msa_error *err) {
     const train_config *c = &t->config;
     t->max_tokens = c->data.rows * c->data.context;
     msa_status status = make_folder("run.out", c->run.out, err);
+    if (status == MSA_OK) tidy_folder(c->run.out);
     if (status == MSA_OK && c->data.cache[0])
         status = make_folder("data.cache", c->data.cache, err);
     if (status == MSA_OK) status = open_tokenizer(t, err);
