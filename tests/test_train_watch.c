@@ -1,4 +1,4 @@
-/* test_train_watch.c: what a run keeps an eye on: records that a full disk cuts, spikes. */
+/* test_train_watch.c: what a run keeps an eye on: records that a full disk cuts, spikes, the machine's peak. */
 #include "support/support.h"
 
 #include <errno.h>
@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 #include "support/folder.h"
-#include "train/log.h"
-#include "train/optimiser.h"
+#include "support/tiny_train.h"
+#include "train/trainer.h"
 
 static msa_error err;
 
@@ -42,10 +42,30 @@ static void a_new_level_is_no_spike_for_ever(void **state) {
     assert_true(n_spikes >= 3);
 }
 
+static double peak_after_a_run(const char *out, double before, double due) {
+    msa_trainer *t;
+    assert_ok(tiny_train_create(&t, out, "run.steps=5", 0, NULL, NULL, &err), &err);
+    assert_true(t->peak_due > trainer_clock());
+    t->info.peak_gflops = before;
+    t->peak_due = due;
+    assert_ok(msa_trainer_run(t, &err), &err);
+    double after = msa_trainer_get_info(t)->peak_gflops;
+    msa_trainer_free(t);
+    return after;
+}
+
+static void the_peak_is_measured_again_and_the_most_counts(void **state) {
+    assert_true(peak_after_a_run(folder_path(*state, "a"), 1e-3, 0) > 0.01);
+    assert_true(peak_after_a_run(folder_path(*state, "b"), 1e9, 0) == 1e9);
+    double later = trainer_clock() + 1e6;
+    assert_true(peak_after_a_run(folder_path(*state, "c"), 1e-3, later) == 1e-3);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(half_a_record_does_not_stay_in_the_log),
         cmocka_unit_test(a_new_level_is_no_spike_for_ever),
+        cmocka_unit_test(the_peak_is_measured_again_and_the_most_counts),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, folder_create, folder_remove);
 }

@@ -80,7 +80,7 @@ typedef struct msa_train_info {
     const char *base;   /* the model that `model` is the index branch of; "": it is whole */
     const char *log;    /* the log */
     const char *phases; /* a line for each phase: steps, what is trained, what attends how */
-    double peak_gflops; /* measured; what fma_share is a share of */
+    double peak_gflops; /* the most measured so far; what fma_share is a share of */
     int32_t n_threads;
 } msa_train_info;
 MSA_API const msa_train_info *msa_trainer_get_info(const msa_trainer *trainer); /* lives with it */

@@ -80,19 +80,22 @@ static double time_fma(probe_fma_fn *fma, int n_threads, int64_t rounds, double 
     return end - start;
 }
 
-msa_status msa_measure_fma_gflops(int n_threads, double *gflops, msa_error *err) {
-    msa_status status = check(&n_threads, gflops, err);
-    if (status != MSA_OK) return status;
+double probe_fma_gflops(int n_threads, int n_runs, double enough_s) {
     probe_fma_fn *fma = TABLE[msa_isa_current()].fma;
     volatile float sink = 0;
     double flops = 0, best = 0;
     double begin = now_s();
-    for (int run = 0; run < FMA_RUNS && (run < 3 || now_s() - begin < ENOUGH_S); run++) {
+    for (int run = 0; run < n_runs && (run < 3 || now_s() - begin < enough_s); run++) {
         double seconds = time_fma(fma, n_threads, FMA_ROUNDS, &flops, &sink);
         if (flops / seconds > best) best = flops / seconds;
     }
-    *gflops = best * 1e-9;
-    return MSA_OK;
+    return best * 1e-9;
+}
+
+msa_status msa_measure_fma_gflops(int n_threads, double *gflops, msa_error *err) {
+    msa_status status = check(&n_threads, gflops, err);
+    if (status == MSA_OK) *gflops = probe_fma_gflops(n_threads, FMA_RUNS, ENOUGH_S);
+    return status;
 }
 
 /* Reads (or, the first time, fills) n floats, each thread its own stretch, so that the pages lie

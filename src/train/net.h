@@ -80,7 +80,7 @@ int64_t *net_load(net *n);
 
 /* Floating point operations (a multiply and an add are two) of net_step on this batch: forward
  * once, backward twice that for products with weights, 2.5 times for attention; docs/training.md
- * has the formula. What checkpointing repeats is not counted. */
+ * has the formula. What checkpointing repeats and what fp8_p adds are not counted. */
 double net_flops(const net *n, const train_batch *batch, const net_mode *mode);
 
 #endif

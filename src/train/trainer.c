@@ -9,6 +9,9 @@
 
 #include "base/bytes.h"
 #include "base/mem.h"
+#include "base/probe.h"
+
+enum { PEAK_EVERY_S = 30 };
 
 double trainer_clock(void) {
     struct timespec now;
@@ -195,6 +198,15 @@ static void save_if_due(msa_trainer *t) {
     report_event(t, "checkpoint_failed", err.text);
 }
 
+/* Between steps and briefly: the peak taken at the start is too low where the machine was busy. */
+static void measure_peak_again(msa_trainer *t) {
+    enum { RUNS = 20 };
+    if (trainer_clock() < t->peak_due) return;
+    double gflops = probe_fma_gflops(t->info.n_threads, RUNS, 0.04);
+    if (gflops > t->info.peak_gflops) t->info.peak_gflops = gflops;
+    t->peak_due = trainer_clock() + PEAK_EVERY_S;
+}
+
 static msa_status one_step(msa_trainer *t, msa_error *err) {
     const train_config *c = &t->config;
     double loss, kl, start = trainer_clock();
@@ -211,6 +223,7 @@ static msa_status one_step(msa_trainer *t, msa_error *err) {
     t->state.seconds += trainer_clock() - start;
     /* Phases don't share a record: its means would be of neither. */
     bool record = next == 1 || next == t->phase->to || due(next, c->log.every, c->run.steps);
+    measure_peak_again(t);
     if (record) report_step(t, lr, index_lr);
     if (diagnosed) report_diagnosis(t);
     tell_step(t, record,
@@ -322,6 +335,7 @@ static msa_status open_all(msa_trainer *t, const msa_train_params *p, msa_error 
     if (status == MSA_OK && p->resume) status = trainer_resume(t, err);
     if (status == MSA_OK)
         status = msa_measure_fma_gflops(t->info.n_threads, &t->info.peak_gflops, err);
+    t->peak_due = trainer_clock() + PEAK_EVERY_S;
     t->resumed = p->resume && t->state.step > 0;
     t->info.step = t->state.step;
     return status;

@@ -49,6 +49,7 @@ struct msa_trainer {
     bool stopping;
     bool resumed;       /* from a checkpoint */
     double rate, share; /* of late, for the watcher */
+    double peak_due;    /* when the machine's peak is measured again, by trainer_clock */
 
     msa_train_exam exams[MIXTURE_SOURCES];
     size_t n_exams;

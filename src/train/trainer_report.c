@@ -103,6 +103,7 @@ void report_step(msa_trainer *t, double lr, double index_lr) {
     set(r, "tokens", whole(t->state.tokens));
     set(r, "tokens_per_s", log_number((double)w->tokens / w->seconds));
     set(r, "fma_share", log_number(w->flops / w->seconds / (t->info.peak_gflops * 1e9)));
+    set(r, "peak_gflops", log_number(t->info.peak_gflops));
     set(r, "seconds", log_number(t->state.seconds));
     if (w->n_spikes) set(r, "spikes", whole(w->n_spikes));
     log_write(&t->log, r);
