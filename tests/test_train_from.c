@@ -1,0 +1,114 @@
+/* test_train_from.c: runs that begin with the weights of a model file. */
+#include "support/support.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "msa/model.h"
+#include "support/runs.h"
+#include "train/checkpoint.h"
+
+static msa_error err;
+
+/* Parts of runs that begin where others ended: files that say what can't be done with them. */
+static void a_model_to_start_from_is_held_to_what_its_file_can_hold(void **state) {
+    (void)state;
+    char settings[700];
+    msa_trainer *t;
+    static const char *const CASES[][3] = {
+        {"m3", "recipe.kind=full", "run.format"},
+        {"m3", "recipe.kind=index-only run.format=index", "run.format"},
+        {"m3", "model.index.topk=1 data.context=32", "data.context"},
+        {"llama", "recipe.kind=cpt model.moe.experts=0 model.index.dim=8", "model.index.dim"},
+    };
+    run_to_end("m3", "run.steps=5", 0);
+    run_to_end("llama", "run.steps=5 recipe.kind=full model.family=llama model.moe.experts=0", 0);
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        snprintf(settings, sizeof settings, "model.from=%s/model.gguf %s", run_path(CASES[i][0]),
+                 CASES[i][1]);
+        msa_status status = tiny_train_create(&t, run_path("from"), settings, 0, NULL, NULL, &err);
+        assert_true(status == MSA_E_ARG || status == MSA_E_UNSUPPORTED);
+        assert_non_null(strstr(err.text, CASES[i][2]));
+    }
+    snprintf(settings, sizeof settings,
+             "model.from=%s/model.gguf recipe.kind=index-only run.format=index run.steps=5",
+             run_path("llama"));
+    assert_ok(tiny_train_create(&t, run_path("beside"), settings, 0, NULL, NULL, &err), &err);
+    assert_ok(msa_trainer_run(t, &err), &err);
+    const msa_train_info *info = msa_trainer_get_info(t);
+    msa_model *model;
+    assert_ok(msa_model_load(&model, info->base, &err), &err);
+    assert_ok(msa_model_load_index(model, info->model, &err), &err);
+    msa_model_free(model);
+    msa_trainer_free(t);
+}
+
+/* Frozen backbone: from the weights of another run, nothing but the index branch changes. */
+static void index_only_leaves_the_backbone_as_it_was(void **state) {
+    (void)state;
+    char settings[512], path[300];
+    checkpoint a, b;
+    bool found;
+    run_to_end("base", "", 0);
+    snprintf(path, sizeof path, "%s/model.gguf", run_path("base"));
+    snprintf(settings, sizeof settings, "recipe.kind=index-only model.from=%s run.steps=3", path);
+    run_to_end("index", settings, 0);
+    assert_ok(checkpoint_open_newest(&a, run_path("base"), &found, NULL, NULL, &err), &err);
+    assert_ok(checkpoint_open_newest(&b, run_path("index"), &found, NULL, NULL, &err), &err);
+    int64_t n_same = 0, n_other = 0;
+    assert_int_equal(a.n_floats, b.n_floats);
+    for (int64_t i = 0; i < a.n_floats; i++) {
+        bool moved = fabsf(a.w[i] - b.w[i]) > 1e-6f; /* norms lose a bit in their file */
+        n_same += !moved, n_other += moved;
+    }
+    /* Layer 1 has the index: q 16 x 32, k 16 x 32, two norms of 16. */
+    assert_in_range(n_other, 900, 16 * 32 + 16 * 32 + 32);
+    assert_true(n_same > 10000);
+    checkpoint_close(&a);
+    checkpoint_close(&b);
+}
+
+/* Puts `to` in the place of `from` in a file's text. */
+static void replace_in(const char *path, const char *from, const char *to) {
+    size_t n;
+    char *text = read_whole(path, &n), *found = strstr(text, from);
+    assert_non_null(found);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fprintf(f, "%.*s%s%s", (int)(found - text), text, to, found + strlen(from));
+    assert_int_equal(fclose(f), 0);
+    free(text);
+}
+
+/* What can't be written at the end, or is not all of the model, is refused at the beginning. */
+static void a_base_that_does_not_fit_is_refused_before_the_run(void **state) {
+    (void)state;
+    char settings[512], config[300];
+    msa_trainer *t;
+    run_to_end("folder", "run.format=safetensors", 0);
+    snprintf(config, sizeof config, "%s/model/config.json", run_path("folder"));
+    snprintf(settings, sizeof settings, "model.from=%s/model/model.safetensors",
+             run_path("folder"));
+    run_remove("next");
+    assert_ok(tiny_train_create(&t, run_path("next"), settings, 0, NULL, NULL, &err), &err);
+    msa_trainer_free(t);
+    replace_in(config, "\"swiglu_limit\": 7.0", "\"swiglu_limit\": 6.0");
+    run_remove("next");
+    assert_fails(tiny_train_create(&t, run_path("next"), settings, 0, NULL, NULL, &err),
+                 MSA_E_UNSUPPORTED, &err, "run.format: SwiGLU with alpha 1.702 and limit 6");
+    replace_in(config, "\"n_shared_experts\": 1", "\"n_shared_experts\": 0");
+    run_remove("next");
+    assert_fails(tiny_train_create(&t, run_path("next"), settings, 0, NULL, NULL, &err),
+                 MSA_E_UNSUPPORTED, &err, "shared_experts");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_model_to_start_from_is_held_to_what_its_file_can_hold),
+        cmocka_unit_test(index_only_leaves_the_backbone_as_it_was),
+        cmocka_unit_test(a_base_that_does_not_fit_is_refused_before_the_run),
+    };
+    return cmocka_run_group_tests(tests, runs_open, runs_close);
+}
