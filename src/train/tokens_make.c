@@ -7,6 +7,7 @@
 #include "base/checksum.h"
 #include "base/file_out.h"
 #include "base/mem.h"
+#include "model/gguf.h"
 
 /* ---- the fingerprint ------------------------------------------------------------------------ */
 
@@ -16,17 +17,36 @@ static void add_part(checksum *c, const void *data, size_t n) {
     if (n) checksum_add(c, data, n);
 }
 
-/* A model file's vocabulary lies in its first megabytes. */
+/* How many bytes of a model file lie before its tensors: all keys, those of the vocabulary too. */
+static msa_status keys_end(const file_map *map, const char *name, size_t *end, msa_error *err) {
+    gguf_file *file;
+    msa_status status = gguf_open_memory(&file, map->data, map->n_bytes, name, err);
+    if (status != MSA_OK) return status;
+    *end = map->n_bytes;
+    for (size_t i = 0; i < gguf_tensor_count(file); i++) {
+        size_t at = (size_t)(gguf_tensor_at(file, i)->data - map->data);
+        if (at < *end) *end = at;
+    }
+    gguf_close(file);
+    return MSA_OK;
+}
+
+/* At least some megabytes, so that small files count whole: more than needed does no harm. */
 static msa_status add_tokenizer(checksum *c, const char *name, msa_error *err) {
-    enum { BEGINNING = 16 << 20 };
+    enum { LEAST = 16 << 20 };
     file_map map;
+    size_t end = 0;
     add_part(c, name, strcmp(name, "bytes") == 0 ? 5 : 0);
     if (strcmp(name, "bytes") == 0) return MSA_OK;
     msa_status status = file_map_open(&map, name, err);
     if (status != MSA_OK) return error_prefix(err, status, "data.tokenizer: ");
-    add_part(c, map.data, map.n_bytes < BEGINNING ? map.n_bytes : BEGINNING);
+    status = keys_end(&map, name, &end, err);
+    if (status == MSA_OK) {
+        size_t least = map.n_bytes < LEAST ? map.n_bytes : LEAST;
+        add_part(c, map.data, end > least ? end : least);
+    }
     file_map_close(&map);
-    return MSA_OK;
+    return status == MSA_OK ? status : error_prefix(err, status, "data.tokenizer: ");
 }
 
 msa_status tokens_fingerprint(const tokens_source *source, const config_texts *files,
