@@ -1,4 +1,4 @@
-/* test_train_watch.c: what a run keeps an eye on: records that a full disk cuts, spikes, the peak. */
+/* test_train_watch.c: what a run watches: records that a full disk cuts, spikes, the peak. */
 #include "support/support.h"
 
 #include <errno.h>
