@@ -53,6 +53,7 @@ static void small_fill(small *v) {
                                    .unk = -1,
                                    .pad = -1,
                                    .add_bos = -1,
+                                   .ignore_merges = -1,
                                    .add_eos = -1};
 }
 

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "model/byte_alphabet.h"
+#include "model/export.h"
 #include "model/gguf_out.h"
 #include "model/json_file.h"
 #include "model/tokenizer_gguf.h"
@@ -19,11 +20,11 @@
 
 #define T(text) ((vocab_text){text, sizeof text - 1})
 
-enum { HE = 256, LL, HELL, HELLO, END, USER, N_TOKENS };
+enum { HE = 256, LL, HELL, HELLO, END, USER, HALL, N_TOKENS };
 
-static tokenizer *create(const char *pre, int add) {
-    static const vocab_text more[] = {T("he"),    T("ll"),      T("hell"),
-                                      T("hello"), T("<|end|>"), T("<user é>")};
+static tokenizer *create_with(const char *pre, int add, int ignore_merges, bool nfc) {
+    static const vocab_text more[] = {T("he"),      T("ll"),       T("hell"), T("hello"),
+                                      T("<|end|>"), T("<user é>"), T("hall")};
     static const vocab_text merges[] = {T("h e"), T("l l"), T("he ll"), T("hell o")};
     vocab_text tokens[N_TOKENS];
     int32_t types[N_TOKENS];
@@ -48,11 +49,17 @@ static tokenizer *create(const char *pre, int add) {
                           .unk = -1,
                           .pad = USER,
                           .add_bos = add & 1,
-                          .add_eos = add >> 1};
+                          .add_eos = add >> 1,
+                          .ignore_merges = ignore_merges,
+                          .nfc = nfc};
     tokenizer *t;
     msa_error err;
     assert_ok(tokenizer_create(&t, &p, &err), &err);
     return t;
+}
+
+static tokenizer *create(const char *pre, int add) {
+    return create_with(pre, add, -1, false);
 }
 
 static void check_alike(const tokenizer *a, const tokenizer *b) {
@@ -132,6 +139,44 @@ static void every_family_comes_back_from_gguf(void **state) {
     }
 }
 
+/* "hall" is a token that no merge makes: only a whole word can become it. */
+static size_t count_tokens(const tokenizer *t, const char *text) {
+    msa_tokens ids = {0};
+    msa_error err;
+    assert_ok(tokenizer_encode(t, text, strlen(text), 0, &ids, &err), &err);
+    mem_free(ids.ids);
+    return ids.n;
+}
+
+static void what_a_file_says_of_merges_and_nfc_is_kept(void **state) {
+    for (size_t f = 0; f < sizeof FAMILIES / sizeof *FAMILIES; f++)
+        for (int ignore = 0; ignore < 2; ignore++) {
+            tokenizer *t = create_with(FAMILIES[f], 0, ignore, !ignore), *back;
+            bytes chat;
+            msa_error err;
+            bool llama = strcmp(FAMILIES[f], "llama-bpe") == 0;
+            assert_int_equal(count_tokens(t, "hall"), ignore ? 1 : 3);
+            assert_ok(save(t, NULL, *state, &err), &err);
+            assert_ok(tokenizer_from_json(&back, &chat, *state, N_TOKENS, &err), &err);
+            assert_int_equal(count_tokens(back, "hall"), ignore ? 1 : 3);
+            tokenizer_parts p = tokenizer_get_parts(back);
+            assert_int_equal(p.ignore_merges, ignore);
+            assert_int_equal(p.usual_merges, llama == ignore);
+            assert_int_equal(p.nfc, !ignore);
+            arch a = {.n_vocab = N_TOKENS};
+            export_source source = {.arch = &a, .tokenizer = back};
+            assert_ok(export_check(&source, MSA_FILE_SAFETENSORS, 0, &err), &err);
+            msa_status status = export_check(&source, MSA_FILE_GGUF, 0, &err);
+            if (llama == ignore)
+                assert_ok(status, &err);
+            else
+                assert_fails(status, MSA_E_UNSUPPORTED, &err, "ignore_merges");
+            bytes_free(&chat);
+            tokenizer_free(back);
+            tokenizer_free(t);
+        }
+}
+
 static void bytes_are_their_own_tokens(void **state) {
     (void)state;
     static const vocab_text names[] = {T("<|endoftext|>"), T("<|a|>"), T("<|b|>")};
@@ -175,6 +220,7 @@ static const struct {
     {"model.merges", "[[\"h\"]]", "merge 0 is neither"},
     {"model.merges", "[\"he\"]", "he"},
     {"model.merges", "[\"x y\"]", "x y"},
+    {"model.ignore_merges", "1", "\"ignore_merges\" is neither"},
     {"normalizer", "{\"type\":\"Lowercase\"}", "type 'Lowercase'"},
     {"pre_tokenizer", NULL, "\"pre_tokenizer\" has settings"},
     {"pre_tokenizer", "{\"type\":\"Whitespace\"}", "\"pre_tokenizer\" has settings"},
@@ -265,6 +311,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(every_family_comes_back_from_json, folder_create,
                                         folder_remove),
         cmocka_unit_test_setup_teardown(every_family_comes_back_from_gguf, folder_create,
+                                        folder_remove),
+        cmocka_unit_test_setup_teardown(what_a_file_says_of_merges_and_nfc_is_kept, folder_create,
                                         folder_remove),
         cmocka_unit_test(bytes_are_their_own_tokens),
         cmocka_unit_test_setup_teardown(settings_we_do_not_know_are_refused, folder_create,

@@ -27,6 +27,18 @@ static msa_status check_any(const export_source *source, uint32_t type, msa_erro
     return MSA_OK;
 }
 
+/* GGUF's readers go by the name of the pre-tokeniser. */
+static msa_status check_tokenizer_gguf(const tokenizer *t, msa_error *err) {
+    if (!t) return MSA_OK;
+    tokenizer_parts p = tokenizer_get_parts(t);
+    if (p.usual_merges) return MSA_OK;
+    return error_set(
+        err, MSA_E_UNSUPPORTED,
+        "the tokenizer has \"ignore_merges\" %s, which GGUF has no key for; its readers "
+        "take %s with the pre-tokeniser '%s': expected that, or safetensors",
+        p.ignore_merges ? "on" : "off", p.ignore_merges ? "off" : "on", p.pre);
+}
+
 /* What GGUF's keys for M3 can't say. */
 static msa_status check_m3_gguf(const arch *a, msa_error *err) {
     const arch_moe *m = &a->moe;
@@ -65,7 +77,10 @@ msa_status export_check(const export_source *source, msa_file_kind kind, uint32_
     msa_status status = check_any(source, type, err);
     if (status != MSA_OK) return status;
     if (kind == MSA_FILE_SAFETENSORS) return check_folder(a, type, err);
-    if (kind == MSA_FILE_GGUF) return m3 ? check_m3_gguf(a, err) : MSA_OK;
+    if (kind == MSA_FILE_GGUF) {
+        status = check_tokenizer_gguf(source->tokenizer, err);
+        return !status && m3 ? check_m3_gguf(a, err) : status;
+    }
     if (a->index.present && !m3) return MSA_OK;
     return error_set(err, MSA_E_ARG,
                      "an index file is for a Llama family with an index branch; this model %s",

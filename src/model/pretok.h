@@ -15,7 +15,8 @@ void pretok_free(pretok *p); /* NULL is fine */
 
 /* As in the list above; static storage. */
 const char *pretok_name(const pretok *p);
-/* 1 where a word that is a token as a whole is taken without merging (llama-bpe). */
+/* 1 where a word that is a token as a whole is taken without merging, unless a file says otherwise
+ * (llama-bpe). */
 bool pretok_ignores_merges(const pretok *p);
 /* 1 where models of this kind begin a text with the begin-of-text token unless their file says
  * otherwise (llama-bpe). */

@@ -24,7 +24,7 @@ struct tokenizer {
     specials user, all; /* seen always; seen with MSA_PARSE_SPECIAL */
     int32_t bos, eos, eot, unk, pad, ends[MAX_ENDS];
     int n_ends;
-    bool add_bos, add_eos;
+    bool add_bos, add_eos, ignore_merges, nfc;
 };
 
 /* How models of the supported families spell the end of a text, a turn or a message. */
@@ -84,6 +84,9 @@ msa_status tokenizer_create(tokenizer **out, const tokenizer_params *p, msa_erro
         tokenizer_free(t);
         return status;
     }
+    t->ignore_merges =
+        p->ignore_merges < 0 ? pretok_ignores_merges(t->pretok) : p->ignore_merges != 0;
+    t->nfc = p->nfc;
     *out = t;
     return MSA_OK;
 }
@@ -137,7 +140,7 @@ static bool encode_word(encoding *e, const char *word, size_t n) {
         return true;
     }
     size_t first = e->out->n, replaced = e->out->n_replaced;
-    int32_t whole = pretok_ignores_merges(e->t->pretok) ? whole_word(e, word, n) : -1;
+    int32_t whole = e->t->ignore_merges ? whole_word(e, word, n) : -1;
     if (e->spelling.failed) return false;
     if (whole >= 0) {
         if (!bpe_reserve(e->out, 1)) return false;
@@ -252,7 +255,10 @@ tokenizer_parts tokenizer_get_parts(const tokenizer *t) {
                              .unk = t->unk,
                              .pad = t->pad,
                              .add_bos = t->add_bos,
-                             .add_eos = t->add_eos};
+                             .add_eos = t->add_eos,
+                             .ignore_merges = t->ignore_merges,
+                             .usual_merges = t->ignore_merges == pretok_ignores_merges(t->pretok),
+                             .nfc = t->nfc};
 }
 
 int32_t tokenizer_size(const tokenizer *t) {

@@ -2,7 +2,7 @@
  *
  * Any bytes are accepted; runs of bytes that are not UTF-8 are words of their own. Text is taken as
  * it is: nothing is normalised (Qwen's own tools bring text to NFC first, so text that is not in
- * NFC gets other tokens there). */
+ * NFC gets other tokens there; files that we write still ask them to). */
 #ifndef MSA_MODEL_TOKENIZER_H
 #define MSA_MODEL_TOKENIZER_H
 
@@ -20,6 +20,9 @@ typedef struct tokenizer_params { /* everything is copied */
     vocab_text pre;                  /* name of the pre-tokeniser */
     int32_t bos, eos, eot, unk, pad; /* -1: none */
     int add_bos, add_eos;            /* 0, 1, or -1: as usual for this pre-tokeniser */
+    int ignore_merges; /* 1 where a word that is a token as a whole is taken without merging; 0, -1
+                          likewise */
+    bool nfc;          /* other programs bring text to NFC first: remembered, not done */
 } tokenizer_params;
 
 /* Errors name the token, merge, id or pre-tokeniser that is wrong. */
@@ -51,6 +54,8 @@ typedef struct tokenizer_parts {
     const char *pre;       /* name of the pre-tokeniser */
     int32_t bos, eos, eot, unk, pad;
     bool add_bos, add_eos;
+    bool ignore_merges, usual_merges; /* the second: as is usual for this pre-tokeniser */
+    bool nfc;
 } tokenizer_parts;
 tokenizer_parts tokenizer_get_parts(const tokenizer *t);
 

@@ -95,7 +95,7 @@ static msa_status read_chat(const gguf_file *file, chat_template *c, msa_error *
 
 msa_status tokenizer_from_gguf(tokenizer **t, chat_template *c, const gguf_file *file,
                                msa_error *err) {
-    tokenizer_params p = {0};
+    tokenizer_params p = {.ignore_merges = -1};
     vocab_text *tokens = NULL, *merges = NULL;
     int32_t *types = NULL;
     gguf_string pre = {0};

@@ -158,7 +158,7 @@ static msa_status read_merges(reader *r, const json_t *model) {
     return MSA_OK;
 }
 
-static msa_status check_model(const reader *r, const json_t *model) {
+static msa_status read_model(reader *r, const json_t *model) {
     static const char *const off[] = {"dropout", "continuing_subword_prefix", "end_of_word_suffix",
                                       "byte_fallback"};
     const json_t *type = json_object_get(model, "type");
@@ -177,6 +177,11 @@ static msa_status check_model(const reader *r, const json_t *model) {
         return error_set(r->err, MSA_E_UNSUPPORTED,
                          "\"normalizer\" has type '%s'; supported are none and NFC",
                          quote(form).text);
+    r->p.nfc = json_is_string(form);
+    const json_t *ignore = json_object_get(model, "ignore_merges");
+    if (ignore && !json_is_boolean(ignore) && !json_is_null(ignore))
+        return error_set(r->err, MSA_E_FORMAT, "\"ignore_merges\" is neither true nor false");
+    r->p.ignore_merges = json_is_true(ignore);
     return MSA_OK;
 }
 
@@ -295,7 +300,7 @@ static msa_status read_specials(reader *r) {
 static msa_status parse(reader *r, tokenizer **t) {
     const json_t *model = json_object_get(r->root, "model");
     const char *pre = NULL;
-    msa_status status = check_model(r, model);
+    msa_status status = read_model(r, model);
     if (!status) status = pretok_json_find(json_object_get(r->root, "pre_tokenizer"), &pre, r->err);
     if (status != MSA_OK) return status;
     r->tokens = mem_calloc(r->n, sizeof *r->tokens);

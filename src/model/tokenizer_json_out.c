@@ -79,11 +79,10 @@ static json_t *model(writer *w) {
     }
     for (size_t i = 0; i < b->n_merges; i++)
         append(w, merges, json_pack("[o, o]", text_of(w, b->left[i]), text_of(w, b->right[i])));
-    bool whole = strcmp(w->p.pre, "llama-bpe") == 0 || strcmp(w->p.pre, "llama3") == 0 ||
-                 strcmp(w->p.pre, "llama-v3") == 0;
     return json_pack("{s:s, s:n, s:n, s:n, s:n, s:b, s:b, s:b, s:o, s:o}", "type", "BPE", "dropout",
                      "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", 0,
-                     "byte_fallback", 0, "ignore_merges", whole, "vocab", tokens, "merges", merges);
+                     "byte_fallback", 0, "ignore_merges", w->p.ignore_merges, "vocab", tokens,
+                     "merges", merges);
 }
 
 /* A text between the tokens that frame it, at the end of a list of pieces. */
@@ -127,7 +126,7 @@ static json_t *tokenizer_json(writer *w) {
     put(w, root, "truncation", json_null());
     put(w, root, "padding", json_null());
     put(w, root, "added_tokens", added_tokens(w));
-    put(w, root, "normalizer", json_null());
+    put(w, root, "normalizer", w->p.nfc ? json_pack("{s:s}", "type", "NFC") : json_null());
     put(w, root, "pre_tokenizer", pretok_json_create(w->p.pre));
     put(w, root, "post_processor", post_processor(w));
     put(w, root, "decoder",

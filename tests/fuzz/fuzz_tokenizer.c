@@ -73,6 +73,7 @@ static tokenizer *create(const list *tokens, const int32_t *types, const list *m
                           .unk = -1,
                           .pad = -1,
                           .add_bos = 0,
+                          .ignore_merges = -1,
                           .add_eos = 0};
     tokenizer *t;
     msa_error err;
