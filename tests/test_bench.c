@@ -186,6 +186,22 @@ static void what_cannot_be_measured_is_refused(void **state) {
     assert_exit(&place, "msa bench attn --dim 12", 2, "head_dim");
     assert_exit(&place, "msa bench attn --format int8", 2, "--format");
     assert_exit(&place, "msa bench attn --decode-queries 17", 2, "--decode-queries");
+    static const char *const UNREAD[][2] = {
+        {"--suite train --ops decode", "--ops is not read"},
+        {"--suite train --order kv", "--order is not read"},
+        {"--suite train --pages in-order", "--pages is not read"},
+        {"--suite train --format bf16", "--format is not read here: --suite train times forward"},
+        {"--suite train --index-format f32", "--index-format is not read"},
+        {"--suite train --decode-queries 1", "--decode-queries is not read"},
+        {"--suite prefill --n 8K", "--n is not read"},
+        {"--suite decode --chunk 64", "--chunk is not read"},
+        {"--memory --ops all", "--memory measures nothing"},
+    };
+    for (size_t i = 0; i < sizeof UNREAD / sizeof *UNREAD; i++) {
+        char line[128];
+        snprintf(line, sizeof line, "msa bench attn %s", UNREAD[i][0]);
+        assert_exit(&place, line, 2, UNREAD[i][1]);
+    }
     assert_exit(&place, "msa bench model", 2, "-m");
     assert_exit(&place, "msa bench model -m nowhere.gguf", 1, "nowhere.gguf");
 }
