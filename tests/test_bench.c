@@ -25,17 +25,6 @@ static int close_place(void **state) {
     return 0;
 }
 
-/* The JSON a line prints; json_decref it. */
-static json_t *run_json(const char *line) {
-    json_error_t error;
-    outcome o = workplace_run(&place, line);
-    if (o.code != 0) fail_msg("%s: exit %d: %s", line, o.code, o.err);
-    json_t *document = json_loads(o.out, 0, &error);
-    if (!document) fail_msg("%s: not JSON: %s", line, error.text);
-    outcome_free(&o);
-    return document;
-}
-
 static const json_t *find_row(const json_t *document, const char *op, const char *attn) {
     size_t i;
     json_t *row;
@@ -66,7 +55,7 @@ static void the_json_has_the_promised_members_and_no_other(void **state) {
                                       "format",       "time_us", "gflops",  "gbps",
                                       "index_format", "speedup", "roofline"};
     (void)state;
-    json_t *document = run_json(SMALL "--n 256,512 --format f16 --json");
+    json_t *document = workplace_json(&place, SMALL "--n 256,512 --format f16 --json");
     assert_members(document, TOP, 2);
     assert_members(json_object_get(document, "machine"), MACHINE, 5);
     size_t i;
@@ -87,7 +76,8 @@ static void assert_work(const json_t *row, double flops, double bytes) {
 /* 8 queries at 504..511, 2 groups of 2 heads of 16, 2 index queries of 24, 4 blocks of 16. */
 static void the_work_is_counted_by_the_formulas(void **state) {
     (void)state;
-    json_t *document = run_json(SMALL "--n 512 --format bf16 --index-format f32 --json");
+    json_t *document =
+        workplace_json(&place, SMALL "--n 512 --format bf16 --index-format f32 --json");
     double rows = 2 * 8 * 4 * 16 * 4; /* bytes of queries and outputs */
     double listed = 8 * 3 * 16 + (9 + 10 + 11 + 12 + 13 + 14 + 15 + 16);
     assert_work(find_row(document, "prefill", "dense"), 4.0 * 4 * 16 * (8 * 512 - 28),
@@ -110,7 +100,7 @@ static void training_is_counted_by_the_formulas_and_scaled(void **state) {
                                       "format",       "time_us", "gflops",  "gbps",
                                       "index_format", "speedup", "roofline"};
     (void)state;
-    json_t *document = run_json(SMALL "--suite train --n 512 --json");
+    json_t *document = workplace_json(&place, SMALL "--suite train --n 512 --json");
     double listed = 8 * 3 * 16 + (13 + 14 + 15 + 16) + (1 + 2 + 3 + 4), main = 4 * 16;
     const json_t *train = find_row(document, "train", "msa");
     assert_members(train, ROW, 11);
@@ -139,7 +129,7 @@ static void training_that_no_memory_holds_is_left_out(void **state) {
 
 static void speedup_is_dense_time_over_msa_time(void **state) {
     (void)state;
-    json_t *document = run_json(SMALL "--n 1K --ops prefill --order kv --json");
+    json_t *document = workplace_json(&place, SMALL "--n 1K --ops prefill --order kv --json");
     const json_t *msa = find_row(document, "prefill", "msa");
     const json_t *dense = find_row(document, "prefill", "dense");
     double ratio = number(dense, "time_us") / number(msa, "time_us");
@@ -155,7 +145,7 @@ static void speedup_is_dense_time_over_msa_time(void **state) {
 static void the_memory_of_a_prefill_does_not_grow_with_the_context(void **state) {
     static const char *const OPS[] = {"index_mib", "sparse_query_mib", "sparse_kv_mib"};
     (void)state;
-    json_t *document = run_json("msa bench attn --memory --json -t 2");
+    json_t *document = workplace_json(&place, "msa bench attn --memory --json -t 2");
     double held[3] = {0, 0, 0}, scores = 0, least = 1e9, most = 0;
     size_t i;
     json_t *row;
@@ -212,7 +202,7 @@ static void the_model_table_has_llama_benchs_tests(void **state) {
     (void)state;
     test_need_model();
 #define MODEL "msa bench model -m " TEST_MODEL " "
-    json_t *document = run_json(MODEL "-p 8 -n 2 -d 0,80 -r 2 -ub 32 -o json");
+    json_t *document = workplace_json(&place, MODEL "-p 8 -n 2 -d 0,80 -r 2 -ub 32 -o json");
     size_t i;
     json_t *row;
     json_array_foreach(json_object_get(document, "rows"), i, row) {

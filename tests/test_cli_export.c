@@ -57,11 +57,7 @@ static void every_direction_keeps_the_model(void **state) {
 
 static void bad_usage_and_a_full_disk_say_so(void **state) {
     (void)state;
-    static const struct {
-        const char *line;
-        int code;
-        const char *word;
-    } CALLS[] = {
+    static const call CALLS[] = {
         {"msa export -m llama.gguf", 2, "expected -o PATH"},
         {"msa export -o x.gguf", 2, "-m"},
         {"msa export -m nothing.gguf -o x.gguf", 1, "nothing.gguf"},
@@ -75,8 +71,7 @@ static void bad_usage_and_a_full_disk_say_so(void **state) {
         {"(ulimit -f 64; trap '' XFSZ; msa export -m llama.gguf -o x --format safetensors)", 1,
          "model.safetensors"},
     };
-    for (size_t i = 0; i < sizeof CALLS / sizeof *CALLS; i++)
-        assert_exit(&place, CALLS[i].line, CALLS[i].code, CALLS[i].word);
+    assert_calls(&place, CALLS, sizeof CALLS / sizeof *CALLS);
     assert_int_equal(workplace_count(&place, "x"), 0);
 }
 

@@ -48,11 +48,7 @@ static int close_place(void **state) {
 }
 
 static void an_index_that_does_not_fit_is_refused(void **state) {
-    static const struct {
-        const char *line;
-        int code;
-        const char *word;
-    } calls[] = {
+    static const call calls[] = {
         {"msa run -m other.gguf --index branch.gguf -p hi", 1, "other weights"},
         {"msa run -m m3.gguf --index branch.gguf -p hi", 2, "already"},
         {"msa run -m base.gguf --index base.gguf -p hi", 1, "msa-index"},
@@ -68,17 +64,7 @@ static void an_index_that_does_not_fit_is_refused(void **state) {
         {"msa bench model -m other.gguf --index branch.gguf", 1, "other weights"},
     };
     (void)state;
-    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
-        assert_exit(&place, calls[i].line, calls[i].code, calls[i].word);
-}
-
-static json_t *run_json(const char *line) {
-    outcome o = workplace_run(&place, line);
-    if (o.code != 0) fail_msg("%s\nexits with %d:\n%s", line, o.code, o.err);
-    json_t *document = json_loads(o.out, 0, NULL);
-    if (!document) fail_msg("%s\nprints no JSON:\n%s", line, o.out);
-    outcome_free(&o);
-    return document;
+    assert_calls(&place, calls, sizeof calls / sizeof *calls);
 }
 
 static json_int_t number(const json_t *object, const char *key) {
@@ -87,7 +73,7 @@ static json_int_t number(const json_t *object, const char *key) {
 
 static void info_shows_index_and_experts(void **state) {
     (void)state;
-    json_t *document = run_json("msa info -m m3.gguf --kv-format f32 --json");
+    json_t *document = workplace_json(&place, "msa info -m m3.gguf --kv-format f32 --json");
     json_t *m = json_object_get(document, "model"), *index = json_object_get(m, "index");
     json_t *experts = json_object_get(m, "experts");
     assert_true(json_is_true(json_object_get(m, "has_index")));
@@ -151,11 +137,7 @@ static void every_command_takes_an_index(void **state) {
 }
 
 static void what_is_exported_runs_and_what_would_be_passed_over_is_refused(void **state) {
-    static const struct {
-        const char *line;
-        int code;
-        const char *word;
-    } calls[] = {
+    static const call calls[] = {
         {"msa export -m m3.gguf -o folder --format safetensors --max-bytes 200000", 0, NULL},
         {"msa export -m folder -o again.gguf --type f16", 0, NULL},
         {"msa run -m again.gguf -f text --raw -n 2", 0, NULL},
@@ -172,8 +154,7 @@ static void what_is_exported_runs_and_what_would_be_passed_over_is_refused(void 
         {"test ! -e a.gguf", 0, NULL},
     };
     (void)state;
-    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
-        assert_exit(&place, calls[i].line, calls[i].code, calls[i].word);
+    assert_calls(&place, calls, sizeof calls / sizeof *calls);
 }
 
 int main(void) {

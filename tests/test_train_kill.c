@@ -128,11 +128,7 @@ static void an_interrupt_writes_a_checkpoint_and_says_how_to_go_on(void **state)
 
 static void the_command_line_is_checked(void **state) {
     (void)state;
-    static const struct {
-        const char *line;
-        int code;
-        const char *word;
-    } CALLS[] = {
+    static const call CALLS[] = {
         {"msa train", 2, "expected a configuration"},
         {"msa train tiny.json other.json", 2, "other.json"},
         {"msa train nowhere.json", 1, "nowhere.json"},
@@ -148,8 +144,7 @@ static void the_command_line_is_checked(void **state) {
         {"msa plot LICENSE", 1, "line 1"},
         {"msa plot LICENSE -o curves.jpg", 2, ".png or .svg"},
     };
-    for (size_t i = 0; i < sizeof CALLS / sizeof *CALLS; i++)
-        assert_exit(&place, CALLS[i].line, CALLS[i].code, CALLS[i].word);
+    assert_calls(&place, CALLS, sizeof CALLS / sizeof *CALLS);
 }
 
 static void a_check_trains_nothing_and_a_run_shows_what_it_made(void **state) {

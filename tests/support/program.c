@@ -84,6 +84,20 @@ void assert_exit(const workplace *w, const char *line, int code, const char *wor
     outcome_free(&o);
 }
 
+void assert_calls(const workplace *w, const call *calls, size_t n) {
+    for (size_t i = 0; i < n; i++) assert_exit(w, calls[i].line, calls[i].code, calls[i].word);
+}
+
+json_t *workplace_json(const workplace *w, const char *line) {
+    json_error_t error;
+    outcome o = workplace_run(w, line);
+    if (o.code != 0) fail_msg("%s\nexits with %d:\n%s", line, o.code, o.err);
+    json_t *document = json_loads(o.out, 0, &error);
+    if (!document) fail_msg("%s\nprints no JSON (%s):\n%s", line, error.text, o.out);
+    outcome_free(&o);
+    return document;
+}
+
 bool workplace_has(const workplace *w, const char *file) {
     char path[PATH_SIZE];
     path_in(w, file, path);

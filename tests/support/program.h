@@ -2,6 +2,7 @@
 #ifndef MSA_TESTS_PROGRAM_H
 #define MSA_TESTS_PROGRAM_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -28,6 +29,17 @@ void outcome_free(outcome *o);
  * anything) on standard error, there exactly one line beginning "msa: error: " where code is 1 or 2
  * and none otherwise. */
 void assert_exit(const workplace *w, const char *line, int code, const char *word);
+
+/* The same for each of a list. */
+typedef struct call {
+    const char *line;
+    int code;
+    const char *word;
+} call;
+void assert_calls(const workplace *w, const call *calls, size_t n);
+
+/* Runs the line, which must succeed, and reads the JSON it prints; json_decref. */
+json_t *workplace_json(const workplace *w, const char *line);
 
 bool workplace_has(const workplace *w, const char *file);
 /* How many files whose name begins so; "map" finds map.png and what a writer left behind. */
