@@ -142,6 +142,37 @@ static void a_half_written_checkpoint_is_passed_over_and_the_one_before_counts(v
     assert_int_equal(access(path, F_OK), -1);
 }
 
+static void rename_in(const char *run, const char *from, const char *to) {
+    char old[300], new[300];
+    snprintf(old, sizeof old, "%s/%s", run_path(run), from);
+    snprintf(new, sizeof new, "%s/%s", run_path(run), to);
+    assert_int_equal(rename(old, new), 0);
+}
+
+/* Names as people give them: 12 is behind 9, though "12" comes before "9". */
+static void a_checkpoint_is_found_by_the_number_in_its_name(void **state) {
+    (void)state;
+    msa_trainer *t;
+    run_to_end("names", "log.checkpoint=3 log.keep=9", 0);
+    rename_in("names", "checkpoint-000000009.msac", "checkpoint-9.msac");
+    rename_in("names", "checkpoint-000000012.msac", "checkpoint-12.msac");
+    assert_ok(tiny_train_create(&t, run_path("names"), "log.keep=9", 1, NULL, NULL, &err), &err);
+    assert_int_equal(msa_trainer_get_info(t)->step, 12);
+    msa_trainer_free(t);
+    rename_in("names", "checkpoint-12.msac", "old");
+    assert_ok(tiny_train_create(&t, run_path("names"), "log.keep=9", 1, NULL, NULL, &err), &err);
+    assert_int_equal(msa_trainer_get_info(t)->step, 9);
+    msa_trainer_free(t);
+    /* Two of one step, the first of which is damaged. */
+    write_whole(run_path("names/checkpoint-000000009.msac"), "MSACKPT1", 8);
+    assert_ok(tiny_train_create(&t, run_path("names"), "log.keep=9", 1, NULL, NULL, &err), &err);
+    assert_int_equal(msa_trainer_get_info(t)->step, 9);
+    msa_trainer_free(t);
+    rename_in("names", "checkpoint-9.msac", "checkpoint-11.msac");
+    assert_fails(tiny_train_create(&t, run_path("names"), "log.keep=9", 1, NULL, NULL, &err),
+                 MSA_E_ARG, &err, "is of step 9; expected it to be called");
+}
+
 static void only_the_last_checkpoints_stay(void **state) {
     (void)state;
     run_to_end("keep", "log.checkpoint=1 log.keep=3", 0);
@@ -188,6 +219,7 @@ int main(void) {
         cmocka_unit_test(another_tokenizer_of_the_same_name_is_not_resumed_with),
         cmocka_unit_test(every_damage_to_a_checkpoint_is_seen),
         cmocka_unit_test(a_half_written_checkpoint_is_passed_over_and_the_one_before_counts),
+        cmocka_unit_test(a_checkpoint_is_found_by_the_number_in_its_name),
         cmocka_unit_test(only_the_last_checkpoints_stay),
         cmocka_unit_test(a_full_disk_leaves_the_last_good_checkpoint),
     };

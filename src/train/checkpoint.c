@@ -85,22 +85,29 @@ static int64_t step_of(const char *name, bool *temporary) {
     return *end == 0 || *temporary ? step : -1;
 }
 
-/* The newest step below `below`; -1: none. */
-static int64_t newest_below(const char *folder, int64_t below) {
+enum { NAME_SIZE = 256 };
+
+/* The newest step below `below`; -1: none. name: of its file, whose step may be written without
+ * zeros in front. */
+static int64_t newest_below(const char *folder, int64_t below, char name[NAME_SIZE]) {
     int64_t best = -1;
     bool temporary;
     DIR *d = opendir(folder);
     if (!d) return -1;
     for (struct dirent *e; (e = readdir(d));) {
         int64_t step = step_of(e->d_name, &temporary);
-        if (!temporary && step > best && step < below) best = step;
+        if (temporary || step < best || step < 0 || step >= below) continue;
+        if (step == best && strcmp(e->d_name, name) > 0) continue;
+        best = step;
+        snprintf(name, NAME_SIZE, "%s", e->d_name);
     }
     closedir(d);
     return best;
 }
 
 int64_t checkpoint_newest_step(const char *folder) {
-    return newest_below(folder, INT64_MAX);
+    char name[NAME_SIZE];
+    return newest_below(folder, INT64_MAX, name);
 }
 
 static void path_of(char *path, size_t size, const char *folder, int64_t step) {
@@ -110,8 +117,9 @@ static void path_of(char *path, size_t size, const char *folder, int64_t step) {
 /* What can't be removed does no harm. */
 void checkpoint_tidy(const char *folder, int64_t keep) {
     int64_t oldest = INT64_MAX;
+    char name[NAME_SIZE];
     bool temporary;
-    for (int64_t i = 0; i < keep && oldest >= 0; i++) oldest = newest_below(folder, oldest);
+    for (int64_t i = 0; i < keep && oldest >= 0; i++) oldest = newest_below(folder, oldest, name);
     DIR *d = opendir(folder);
     if (!d) return;
     for (struct dirent *e; (e = readdir(d));) {
@@ -201,36 +209,51 @@ msa_status checkpoint_check(checkpoint *c, const uint8_t *data, size_t n_bytes, 
     return MSA_OK;
 }
 
-/* So that it is not taken for the newest again, and no good one is removed in its favour. */
-static void set_aside(const char *path, checkpoint_note *note, void *user, const msa_error *why) {
+/* So that it is not taken for the newest again, and no good one is removed in its favour. True where
+ * it has another name now. */
+static bool set_aside(const char *path, checkpoint_note *note, void *user, const msa_error *why) {
     char aside[PATH_SIZE + 16], text[sizeof why->text + 64];
     snprintf(aside, sizeof aside, "%s.damaged", path);
     bool moved = rename(path, aside) == 0;
     snprintf(text, sizeof text, "%s%s", why->text, moved ? "; set aside as *.damaged" : "");
     if (note) note(user, text);
+    return moved;
+}
+
+/* The newest is found, and old ones are removed, by name. */
+static msa_status refuse_name(checkpoint *c, const char *path, msa_error *err) {
+    int64_t step = c->state.step;
+    checkpoint_close(c);
+    return error_set(err, MSA_E_ARG,
+                     "checkpoint: '%.200s' is of step %" PRId64 "; expected it to be called " PREFIX
+                     "%09" PRId64 SUFFIX,
+                     path, step, step);
 }
 
 msa_status checkpoint_open_newest(checkpoint *c, const char *folder, bool *found,
                                   checkpoint_note *note, void *user, msa_error *err) {
     *c = (checkpoint){0};
     *found = false;
-    for (int64_t step = newest_below(folder, INT64_MAX); step >= 0;
-         step = newest_below(folder, step)) {
-        char path[PATH_SIZE];
+    int64_t below = INT64_MAX;
+    for (;;) {
+        char path[PATH_SIZE], name[NAME_SIZE];
         file_map map;
         msa_error why;
-        path_of(path, sizeof path, folder, step);
+        int64_t step = newest_below(folder, below, name);
+        if (step < 0) return MSA_OK;
+        snprintf(path, sizeof path, "%.3800s/%s", folder, name);
         msa_status status = file_map_open(&map, path, err);
         if (status != MSA_OK) return error_prefix(err, status, "checkpoint: ");
         status = checkpoint_check(c, map.data, map.n_bytes, path, &why);
         c->map = map;
-        *found = status == MSA_OK;
-        if (*found) return MSA_OK;
+        if (status == MSA_OK) {
+            *found = c->state.step == step;
+            return *found ? MSA_OK : refuse_name(c, path, err);
+        }
         checkpoint_close(c);
         if (status == MSA_E_UNSUPPORTED) return error_set(err, status, "%s", why.text);
-        set_aside(path, note, user, &why);
+        if (!set_aside(path, note, user, &why)) below = step; /* else another of this step may be */
     }
-    return MSA_OK;
 }
 
 void checkpoint_close(checkpoint *c) {

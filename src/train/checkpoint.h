@@ -60,7 +60,8 @@ void checkpoint_tidy(const char *folder, int64_t keep);
 /* Called for each file that is passed over, with the reason. */
 typedef void checkpoint_note(void *user, const char *text);
 /* Maps the newest that is whole. *found is false where there is none. Damaged ones are named to
- * `note` and renamed to *.damaged; one that can't be read at all is MSA_E_IO. */
+ * `note` and renamed to *.damaged; one that can't be read at all is MSA_E_IO, one whose name says
+ * another step MSA_E_ARG. A step in a name may lack the zeros in front. */
 msa_status checkpoint_open_newest(checkpoint *c, const char *folder, bool *found,
                                   checkpoint_note *note, void *user, msa_error *err);
 void checkpoint_close(checkpoint *c);
