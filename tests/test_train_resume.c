@@ -32,6 +32,30 @@ static void a_stopped_run_goes_on_to_the_same_bits(void **state) {
     assert_int_equal(run_records("stopped", "step"), 6 + 2); /* 1 2 4 6 8 10; then 11 12 */
 }
 
+static void a_stopped_trainer_goes_on_when_it_is_run_again(void **state) {
+    (void)state;
+    run_to_end("unbroken", "", 0);
+    for (int64_t after = 5; after <= 12; after += 7) { /* between steps, and behind the last */
+        run_watcher s = {.after = after};
+        msa_trainer *t;
+        run_remove("again");
+        assert_ok(tiny_train_create(&t, run_path("again"), "", 0, run_watch, &s, &err), &err);
+        assert_fails(msa_trainer_run(t, &err), MSA_E_CANCELLED, &err, "stopped behind");
+        assert_int_equal(msa_trainer_get_info(t)->step, after);
+        assert_int_equal(access(run_path("again/model.gguf"), F_OK), -1);
+        assert_ok(msa_trainer_run(t, &err), &err);
+        assert_int_equal(msa_trainer_get_info(t)->step, 12);
+        assert_int_equal(access(run_path("again/model.gguf"), F_OK), 0);
+        assert_same_end(run_path("unbroken"), run_path("again"));
+        assert_int_equal(unlink(run_path("again/model.gguf")), 0);
+        assert_ok(msa_trainer_run(t, &err), &err); /* once more */
+        assert_int_equal(access(run_path("again/model.gguf"), F_OK), 0);
+        msa_trainer_free(t);
+        assert_same_end(run_path("unbroken"), run_path("again"));
+    }
+    assert_int_equal(run_records("again", "start"), 1);
+}
+
 static void a_used_folder_is_not_trained_into_unless_resumed(void **state) {
     (void)state;
     msa_trainer *t;
@@ -214,6 +238,7 @@ static void a_full_disk_leaves_the_last_good_checkpoint(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_stopped_run_goes_on_to_the_same_bits),
+        cmocka_unit_test(a_stopped_trainer_goes_on_when_it_is_run_again),
         cmocka_unit_test(a_used_folder_is_not_trained_into_unless_resumed),
         cmocka_unit_test(changed_texts_are_no_texts_to_resume_with),
         cmocka_unit_test(another_tokenizer_of_the_same_name_is_not_resumed_with),

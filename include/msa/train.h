@@ -67,7 +67,10 @@ typedef struct msa_train_params {
 MSA_API msa_status msa_trainer_create(msa_trainer **trainer, const msa_train_params *params,
                                       msa_error *err);
 /* Trains to the last step and writes the model. MSA_E_FORMAT where a loss is no number: the text
- * says in which step, from which source, and the first tensor that holds one. */
+ * says in which step, from which source, and the first tensor that holds one.
+ * After MSA_E_CANCELLED call it again to go on where it stopped, to the bits of a run that nobody
+ * stopped, or free the trainer and resume from the checkpoint later. After MSA_OK it writes the
+ * model once more; after any other failure a trainer is only good for msa_trainer_free. */
 MSA_API msa_status msa_trainer_run(msa_trainer *trainer, msa_error *err);
 MSA_API void msa_trainer_free(msa_trainer *trainer); /* NULL is fine */
 

@@ -282,6 +282,7 @@ msa_status msa_trainer_run(msa_trainer *t, msa_error *err) {
     if (t->log.failure)
         trainer_note(t, "the log '%s' lacks records: %s", t->log_path, strerror(t->log.failure));
     t->info.step = t->state.step;
+    t->stopping = false; /* the next call goes on */
     return status;
 }
 
