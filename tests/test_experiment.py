@@ -1,0 +1,219 @@
+#!/usr/bin/env python3
+"""tools/experiment on a toy: trains, evaluates and reports in seconds. Started by CTest.
+
+The figures come from the logs alone; an interrupted experiment goes on and ends with the same
+figures; a comparison whose dense side fails is declared void.
+"""
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+ROOT = Path(os.environ.get("MSA_TEST_ROOT", Path(__file__).resolve().parent.parent))
+MSA = os.environ.get("MSA_PROGRAM", str(ROOT / "build/msa"))
+TOOL = ROOT / "tools/experiment"
+sys.path.insert(0, str(TOOL))
+sys.dont_write_bytecode = True
+
+from claims import NO, UNDECIDED, YES, decide  # noqa: E402
+from description import Description, Mistake, merge  # noqa: E402
+from figures import Figure, difference, wilson  # noqa: E402
+from records import RunLog  # noqa: E402
+
+
+def driver(out, *flags, what="paper"):
+    description = f"examples/paper/{what}.json"
+    command = [sys.executable, "-B", TOOL, description, "--tiny", "--out", out, "--msa", MSA]
+    return [str(word) for word in [*command, *flags]]
+
+
+def run(out, *flags, what="paper"):
+    return subprocess.run(
+        driver(out, *flags, what=what), cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+
+
+def pictures_of(out):
+    return {p.name: p.read_bytes() for p in sorted((out / "report").iterdir())}
+
+
+def last_exam(run_folder):
+    return RunLog(run_folder / "log.jsonl").exam["sources"]
+
+
+class Workplace(unittest.TestCase):
+    def setUp(self):
+        self.out = Path(tempfile.mkdtemp(prefix="msa-experiment-")) / "out"
+
+    def tearDown(self):
+        shutil.rmtree(self.out.parent)
+
+    def succeed(self, *flags, what="paper"):
+        done = run(self.out, *flags, what=what)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return (self.out / "report.md").read_text()
+
+
+class WholeExperiment(Workplace):
+    def test_report_is_remade_from_the_logs_to_the_byte(self):
+        text = self.succeed()
+        stamps = {p: p.stat().st_mtime_ns for p in self.out.rglob("*.json*")}
+        self.assertEqual(self.succeed(), text)  # finished work is not done again
+        self.assertEqual(stamps, {p: p.stat().st_mtime_ns for p in self.out.rglob("*.json*")})
+        pictures = pictures_of(self.out)
+        self.assertGreaterEqual(set(pictures), {"curves.png", "map.png", "layers-pt.svg"})
+        for job in self.out.rglob("model.gguf"):
+            job.unlink()  # a report needs no model
+        (self.out / "report.md").unlink()
+        shutil.rmtree(self.out / "report")
+        self.assertEqual(self.succeed("--report-only"), text)
+        self.assertEqual(pictures_of(self.out), pictures)
+
+        # What the logs say decides: the toy has learnt nothing, so its comparison is void, in the
+        # first line; with logs that say otherwise it counts.
+        self.assertTrue(text.startswith("**VOID: "), text[:80])
+        for log in self.out.glob("runs/full-*/log.jsonl"):
+            lines = [json.loads(line) for line in log.read_text().splitlines()]
+            for line in lines:
+                if line["event"] == "exam":
+                    line["sources"]["recall"].update(dense=0.99)
+            log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        text = self.succeed("--report-only")
+        self.assertNotIn("VOID", text)
+        self.assertIn("99.0", text.splitlines()[0])
+
+    def test_other_settings_are_refused_until_told_to_redo(self):
+        one = ("--set", "seeds=[1]")
+        other = (*one, "--set", 'values={"steps": 8, "mapcontext": 2048}')
+        self.succeed(*one)
+        refused = run(self.out, *other)
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn("another command", refused.stderr)
+        self.assertIn("--redo", refused.stderr)
+        self.succeed(*other, "--redo")
+        self.assertEqual(RunLog(self.out / "runs/pt-1/log.jsonl").exam["step"], 8)
+
+    def test_a_mistake_in_a_setting_is_told_before_work_begins(self):
+        wrong = run(self.out, "--set", 'set=["optim.lrr=1"]')
+        self.assertEqual(wrong.returncode, 1)
+        self.assertIn("optim.lr", wrong.stderr)
+        self.assertFalse(list(self.out.glob("runs/*/log.jsonl")))
+
+    def test_ablations_are_judged(self):
+        text = self.succeed(what="ablations")
+        self.assertIn("| no detach: loss |", text)
+        self.assertIn("**void**", text)
+        self.assertEqual(len(list(self.out.glob("runs/*/log.jsonl"))), 16)
+
+
+class Interrupted(Workplace):
+    STEPS = 120
+
+    def long(self):
+        return (
+            "--set",
+            f'values={{"steps": {self.STEPS}, "mapcontext": 2048}}',
+            "--set",
+            "seeds=[1]",
+        )
+
+    def test_it_goes_on_and_ends_with_the_same_figures(self):
+        child = subprocess.Popen(
+            driver(self.out, *self.long(), "--jobs", "1"),
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        log = self.out / "runs/pt-1/log.jsonl"
+        while child.poll() is None and not RunLog(log).steps:
+            time.sleep(0.01)
+        second = run(self.out, *self.long())
+        child.send_signal(signal.SIGINT)
+        said = child.communicate(timeout=60)[1]
+        self.assertEqual(child.returncode, 130, said)
+        self.assertEqual(second.returncode, 1)
+        self.assertIn("at work", second.stderr)
+        record = json.loads((self.out / "runs/pt-1/experiment.json").read_text())
+        self.assertEqual(record["status"], "interrupted")
+        self.assertLess(max(RunLog(log).steps), self.STEPS)
+
+        self.assertIn("Not finished", self.succeed(*self.long(), "--report-only"))
+        self.assertNotIn("Not finished", self.succeed(*self.long()))
+        events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
+        self.assertIn("resume", events)
+        unbroken = self.out.parent / "unbroken"
+        self.assertEqual(run(unbroken, *self.long()).returncode, 0)
+        for name in ("full-1", "pt-1", "cpt-1"):
+            self.assertEqual(
+                last_exam(self.out / "runs" / name), last_exam(unbroken / "runs" / name)
+            )
+
+
+class Descriptions(unittest.TestCase):
+    def refuse(self, change, word):
+        with self.assertRaises(Mistake) as raised:
+            Description(ROOT / "examples/paper/paper.json", True, [change])
+        self.assertIn(word, str(raised.exception))
+
+    def test_what_can_not_be_is_refused_by_name(self):
+        self.refuse("colour=1", "unknown key 'colour'")
+        self.refuse('seeds="1"', "wrong type")
+        self.refuse('set=["data.text={nothing}"]', "{nothing}")
+        self.refuse('tables={"t": {"rows": ["speed"], "columns": []}}', "no 'speed'")
+        self.refuse('files={"manual": "/no/such*"}', "/no/such*")
+
+    def test_sections_are_merged_by_key(self):
+        merged = merge({"a": {"b": 1, "c": 2}, "d": [1]}, {"a": {"c": None, "e": 3}, "d": [2]})
+        self.assertEqual(merged, {"a": {"b": 1, "e": 3}, "d": [2]})
+
+
+class Figures(unittest.TestCase):
+    def test_intervals_are_those_of_the_textbook(self):
+        low, high = wilson(0.5, 100)
+        self.assertAlmostEqual(low, 0.4038, 4)
+        self.assertAlmostEqual(high, 0.5962, 4)
+        self.assertAlmostEqual(wilson(1.0, 10)[0], 0.7225, 4)
+        # Three values, mean 2, deviation 1: 4.303 / sqrt(3).
+        low, high = Figure({1: 1.0, 2: 2.0, 3: 3.0}, {}, "loss").interval
+        self.assertAlmostEqual(high - 2, 2.4843, 3)
+        self.assertAlmostEqual(2 - low, 2.4843, 3)
+
+    def test_seeds_that_agree_prove_no_more_than_their_answers(self):
+        perfect = Figure({1: 1.0, 2: 1.0, 3: 1.0}, {1: 10, 2: 10, 3: 10}, "share")
+        self.assertAlmostEqual(perfect.interval[0], wilson(1.0, 30)[0])
+        gap = difference(perfect, perfect)
+        self.assertEqual(gap.mean, 0)
+        self.assertGreater(gap.interval[1], 0.05)
+
+    def test_differences_are_paired_by_seed(self):
+        a = Figure({1: 1.1, 2: 2.1, 3: 3.1}, {}, "loss")
+        b = Figure({1: 1.0, 2: 2.0, 4: 9.0}, {}, "loss")
+        gap = difference(a, b)
+        self.assertEqual(set(gap.by_seed), {1, 2})
+        self.assertAlmostEqual(gap.mean, 0.1)
+        self.assertAlmostEqual(gap.interval[1], 0.1)
+
+    def test_rules_decide(self):
+        self.assertEqual(decide("worse", 0.2, (0.1, 0.3), 0.1), YES)
+        self.assertEqual(decide("worse", 0.2, (-0.1, 0.5), 0.1), UNDECIDED)
+        self.assertEqual(decide("worse", 0.0, (-0.05, 0.05), 0.1), NO)
+        self.assertEqual(decide("same", 0.0, (-0.05, 0.05), 0.1), YES)
+        self.assertEqual(decide("same", 0.0, (-0.5, 0.5), 0.1), UNDECIDED)
+        self.assertEqual(decide("same", -0.5, (-0.6, -0.4), 0.1), NO)
+        self.assertEqual(decide("not_worse", -0.5, (-0.6, -0.4), 0.1), YES)
+        self.assertEqual(decide("not_worse", 0.5, (0.4, 0.6), 0.1), NO)
+        self.assertEqual(decide("not_worse", 0.05, None, 0.1), YES)
+        self.assertEqual(decide("worse", math.inf, None, 0.1), YES)
+        self.assertEqual(decide("same", math.inf, None, 0.1), NO)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,294 @@
+"""What an experiment is: a JSON file, read, checked, and spelt out as jobs.
+
+docs/experiments.md lists the keys. Everything that decides a result stands in the description and
+in the configuration it names; the jobs made here say what is run, not when.
+"""
+
+import glob
+import hashlib
+import json
+import re
+import shlex
+from pathlib import Path
+
+KEYS = {
+    "title": str,
+    "config": str,
+    "template": str,
+    "out": str,
+    "runs_in": str,
+    "minutes": (int, float),
+    "seeds": list,
+    "set": list,
+    "values": dict,
+    "files": dict,
+    "runs": dict,
+    "evaluations": dict,
+    "pictures": dict,
+    "measures": dict,
+    "tables": dict,
+    "claims": list,
+    "tiny": dict,
+}
+RUN_KEYS = {"title", "set", "seeds", "evaluate", "may_fail"}
+EVALUATION_KEYS = {"title", "command", "selectors", "seeds"}
+PICTURE_KEYS = {"title", "command", "of_logs"}
+MEASURE_KEYS = {"title", "from", "where", "value", "unit", "paper", "digits", "solved", "how"}
+TABLE_KEYS = {"rows", "columns", "paper", "runs_down"}
+CLAIM_KEYS = {"name", "paper", "measure", "of", "against", "rule", "margin", "margin_share", "void"}
+RULES = ("at_least", "same", "not_worse", "worse")
+UNITS = ("share", "fraction", "loss", "norm", "count")
+
+
+class Mistake(Exception):
+    """Something a person has to change; printed without a traceback."""
+
+
+def check_keys(found, allowed, where):
+    for key in found:
+        if key not in allowed:
+            raise Mistake(f"{where}: unknown key '{key}'; known: {', '.join(sorted(allowed))}")
+
+
+def merge(base, over):
+    """`over` on top of `base`: objects key by key, everything else as a whole; null takes away."""
+    if not isinstance(base, dict) or not isinstance(over, dict):
+        return over
+    merged = dict(base)
+    for key, value in over.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = merge(base.get(key), value)
+    return merged
+
+
+class Run:
+    """One model trained with one seed."""
+
+    def __init__(self, name, seed, folder):
+        self.name, self.seed, self.folder = name, seed, folder
+
+    @property
+    def log(self):
+        return self.folder / "log.jsonl"
+
+    @property
+    def model(self):
+        return self.folder / "model.gguf"
+
+
+class Job:
+    """A command of msa that is run once, and gone on with where it was interrupted."""
+
+    def __init__(self, kind, run, command, record, needs=(), inputs=()):
+        self.kind = kind  # jobs of a kind take about as long as each other
+        self.run = run
+        self.command = command  # as a person types it, without the program
+        self.record = record  # the file that says what became of it
+        self.needs = needs
+        text = json.dumps([command, [hash_file(p) for p in inputs], [j.print for j in needs]])
+        self.print = hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def title(self):
+        return f"{self.kind}, seed {self.run.seed}"
+
+
+def hash_file(path):
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as problem:
+        raise Mistake(f"{path}: {problem.strerror}") from None
+
+
+class Description:
+    def __init__(self, path, tiny=False, changes=()):
+        self.path = Path(path)
+        self.d = self.read(tiny)
+        for change in changes:
+            key, _, value = change.partition("=")
+            self.d[key] = json.loads(value)
+        self.check()
+        d = self.d
+        self.title = d["title"]
+        self.config = d["config"]
+        self.out = Path(d["out"])
+        self.runs_in = Path(d.get("runs_in", self.out / "runs"))
+        self.seeds = d["seeds"]
+        self.files = {name: find_file(name, pattern) for name, pattern in d["files"].items()}
+        self.runs = self.spell_out_runs()
+        self.trainings = {}
+        self.jobs = self.spell_out_jobs()
+
+    def read(self, tiny):
+        try:
+            d = json.loads(self.path.read_text())
+        except OSError as problem:
+            raise Mistake(f"{self.path}: {problem.strerror}") from None
+        except ValueError as problem:
+            raise Mistake(f"{self.path}: not JSON: {problem}") from None
+        if tiny and "tiny" not in d:
+            raise Mistake(f"{self.path}: --tiny needs a section 'tiny', and there is none")
+        d = merge(d, d["tiny"]) if tiny else d
+        for key, kind in KEYS.items():
+            if kind in (list, dict):
+                d.setdefault(key, kind())
+        return d
+
+    def check(self):
+        d, where = self.d, str(self.path)
+        check_keys(d, KEYS, where)
+        for key in ("title", "config", "out", "template", "seeds", "runs"):
+            if not d.get(key):
+                raise Mistake(f"{where}: the key '{key}' is missing or empty")
+        for key, value in d.items():
+            if not isinstance(value, KEYS[key]):
+                raise Mistake(f"{where}: '{key}' has the wrong type: {type(value).__name__}")
+        for section, keys in (
+            ("runs", RUN_KEYS),
+            ("evaluations", EVALUATION_KEYS),
+            ("pictures", PICTURE_KEYS),
+            ("measures", MEASURE_KEYS),
+            ("tables", TABLE_KEYS),
+        ):
+            for name, entry in d[section].items():
+                check_keys(entry, keys, f"{where}: {section}.{name}")
+        for name, run in d["runs"].items():
+            self.know(run.get("evaluate", {}), "evaluations", f"runs.{name}.evaluate")
+        for name, measure in d["measures"].items():
+            if measure.get("unit") not in UNITS:
+                raise Mistake(f"{where}: measures.{name}.unit: expected one of {', '.join(UNITS)}")
+            if measure["from"] not in ("exam", "diagnosis", "steps"):
+                self.know([measure["from"]], "evaluations", f"measures.{name}.from")
+        for name, table in d["tables"].items():
+            self.know(table["rows"], "measures", f"tables.{name}.rows")
+            self.know([c[0] for c in table["columns"]], "runs", f"tables.{name}.columns")
+        for claim in d["claims"]:
+            self.check_claim(claim)
+
+    def check_claim(self, claim):
+        where = f"claims '{claim.get('name')}'"
+        check_keys(claim, CLAIM_KEYS, f"{self.path}: {where}")
+        self.know([claim["measure"]], "measures", where)
+        self.know([claim["of"][0]], "runs", where)
+        if claim["rule"] not in RULES:
+            raise Mistake(f"{self.path}: {where}: rule: expected one of {', '.join(RULES)}")
+        if claim["rule"] != "at_least":
+            self.know([claim["against"][0]], "runs", where)
+        if ("margin" in claim) == ("margin_share" in claim):
+            raise Mistake(f"{self.path}: {where}: expected either margin or margin_share")
+
+    def know(self, names, section, where):
+        for name in names:
+            if name not in self.d[section]:
+                raise Mistake(f"{self.path}: {where}: no '{name}' in '{section}'")
+
+    def fill(self, text, **values):
+        """Puts values and files in the places {name} of a text."""
+        values = {**self.d["values"], **self.files, **values}
+
+        def place(match):
+            if match[1] not in values:
+                raise Mistake(
+                    f"{self.path}: nothing is called {match[0]}; known: {', '.join(sorted(values))}"
+                )
+            return str(values[match[1]])
+
+        return re.sub(r"\{([a-z0-9_-]+)\}", place, text)
+
+    def spell_out_runs(self):
+        """Seed by seed, so that what is finished early is whole."""
+        runs = []
+        for seed in self.seeds:
+            for name, run in self.d["runs"].items():
+                if seed in run.get("seeds", self.seeds):
+                    runs.append(Run(name, seed, self.runs_in / f"{name}-{seed}"))
+        return runs
+
+    def run_of(self, name, seed):
+        return next((r for r in self.runs if r.name == name and r.seed == seed), None)
+
+    def title_of(self, name):
+        return self.d["runs"][name].get("title", name)
+
+    def train_command(self, run):
+        settings = self.d["set"] + self.d["runs"][run.name].get("set", [])
+        command = ["train", self.config]
+        for setting in settings:
+            command += ["--set", self.fill(setting)]
+        return command + ["-s", str(run.seed), "-o", str(run.folder)]
+
+    def results(self, evaluation, run):
+        return self.out / "results" / f"{evaluation}-{run.name}-{run.seed}.jsonl"
+
+    def evaluation_command(self, name, run):
+        entry = self.d["evaluations"][name]
+        selectors = self.d["runs"][run.name].get("evaluate", {}).get(name)
+        if selectors is None:
+            selectors = entry.get("selectors", "dense")
+        return shlex.split(
+            self.fill(
+                "eval " + entry["command"],
+                model=run.model,
+                config=self.config,
+                selectors=selectors,
+                results=self.results(name, run),
+            )
+        )
+
+    def evaluations_of(self, run):
+        """Those the run names, or all."""
+        named = self.d["runs"][run.name].get("evaluate")
+        for name in self.d["evaluations"] if named is None else named:
+            if run.seed in self.d["evaluations"][name].get("seeds", self.seeds):
+                yield name
+
+    def spell_out_jobs(self):
+        jobs = []
+        for run in self.runs:
+            record = run.folder / "experiment.json"
+            train = Job(
+                f"train {run.name}", run, self.train_command(run), record, inputs=[self.config]
+            )
+            self.trainings[run.name, run.seed] = train
+            jobs.append(train)
+            for name in self.evaluations_of(run):
+                record = self.results(name, run).with_suffix(".json")
+                command = self.evaluation_command(name, run)
+                jobs.append(Job(f"{name} of {run.name}", run, command, record, [train]))
+        return jobs + self.spell_out_pictures()
+
+    def spell_out_pictures(self):
+        """Those that need a model; what is drawn of logs is drawn with the report."""
+        jobs = []
+        for name, picture in self.d["pictures"].items():
+            if picture.get("of_logs"):
+                continue
+            command, run = self.picture_command(name), self.picture_run(name)
+            record = self.out / "pictures" / f"{name}.json"
+            training = self.trainings[run.name, run.seed]
+            jobs.append(Job(f"picture {name}", run, command, record, [training]))
+        return jobs
+
+    def picture_run(self, name):
+        """The first run whose folder a picture's command names."""
+        for place in re.findall(r"\{([a-z0-9_-]+)\}", self.d["pictures"][name]["command"]):
+            for run in self.runs:
+                if place == f"{run.name}-{run.seed}":
+                    return run
+        raise Mistake(f"{self.path}: pictures.{name}.command names no run, such as {{pt-1}}")
+
+    def picture_command(self, name, to=None):
+        folders = {f"{run.name}-{run.seed}": run.folder for run in self.runs}
+        command = self.fill(self.d["pictures"][name]["command"], **folders)
+        to = to or self.out / "pictures" / f"{name}.png"
+        return shlex.split(command) + ["-o", str(to)]
+
+
+def find_file(name, pattern):
+    """The last that fits, so that vim91 goes before vim90."""
+    found = sorted(glob.glob(pattern))
+    if not found:
+        raise Mistake(f"files.{name}: nothing fits {pattern}; is its package installed?")
+    return found[-1]

@@ -1,0 +1,193 @@
+"""Reads what runs and evaluations left: the only source of a report's figures.
+
+A measure says where its values stand:
+    exam        the last examination in a run's log: loss of held-out text, right answers of a task
+    diagnosis   the last record of recall and captured mass in the log
+    steps       a field of the steps in the log; "how": last, mean, max, or spikes, their number
+    NAME        results of an evaluation: a line of JSON an answer (msa eval ... --out), or the one
+                JSON that msa eval ppl --json prints
+and `where` which lines count: {"task": "passkey", "length": 2048}.
+"""
+
+import json
+import math
+from pathlib import Path
+
+from figures import MORE_IS_BETTER, Figure
+from work import read_json
+
+# Selectors that stand for "what the model was trained with".
+OWN = ("own", "index")
+
+
+def read_lines(path):
+    """Objects of a file of JSON lines; a last line cut short by a kill is left out."""
+    try:
+        lines = Path(path).read_text().split("\n")
+    except OSError:
+        return []
+    objects = []
+    for line in lines:
+        if line.strip():
+            try:
+                objects.append(json.loads(line))
+            except ValueError:
+                continue
+    return objects
+
+
+class RunLog:
+    """A run's log. A resumed run may repeat steps: the later record counts."""
+
+    def __init__(self, path):
+        self.steps, self.spikes, self.exam, self.diagnosis = {}, {}, None, None
+        self.start, self.failed, self.by_step = None, None, {}
+        for record in read_lines(path):
+            event, step = record.get("event"), record.get("step")
+            if event == "start":
+                self.start = record
+            elif event == "step":
+                self.steps[step] = record
+            elif event == "spike":
+                self.spikes[step, record.get("what")] = record
+            elif event in ("exam", "diagnosis"):
+                self.by_step[event, step] = record
+                setattr(self, event, record)
+            elif event == "failed":
+                self.failed = record
+
+    @property
+    def tokens(self):
+        return max((r["tokens"] for r in self.steps.values()), default=0)
+
+    @property
+    def seconds(self):
+        return max((r["seconds"] for r in self.steps.values()), default=0.0)
+
+
+def worst(unit):
+    return -math.inf if unit in MORE_IS_BETTER else math.inf
+
+
+class Records:
+    def __init__(self, description):
+        self.description = description
+        self.logs, self.results = {}, {}
+
+    def log(self, run):
+        if run.folder not in self.logs:
+            self.logs[run.folder] = RunLog(run.log)
+        return self.logs[run.folder]
+
+    def job_record(self, job):
+        record = read_json(job.record)
+        return record if record and record["print"] == job.print else None
+
+    def status(self, run):
+        record = self.job_record(self.description.trainings[run.name, run.seed])
+        return record["status"] if record else "to do"
+
+    def figure(self, measure_name, run_name, selector):
+        """The measure of one column, over the seeds that have it; empty where none has."""
+        measure = self.description.d["measures"][measure_name]
+        by_seed, counts = {}, {}
+        for seed in self.description.seeds:
+            run = self.description.run_of(run_name, seed)
+            if run is None:
+                continue
+            found = None
+            status = self.status(run)
+            if status == "failed":
+                found = worst(measure["unit"]), 0
+            elif status == "done":
+                found = self.value(measure, run, selector)
+            if found is not None and not math.isnan(found[0]):
+                by_seed[seed], counts[seed] = found
+        return Figure(by_seed, counts, measure["unit"])
+
+    def is_solved(self, name, run_name):
+        """Whether dense attention on a run's weights solves what the measure asks; elsewhere a
+        comparison says nothing. What has no answers counts as solved."""
+        measure = self.description.d["measures"][name]
+        dense = self.figure(name, run_name, "dense") if measure["unit"] == "share" else None
+        return not dense or dense.mean >= measure.get("solved", 0.5)
+
+    def value(self, measure, run, selector):
+        """(value, number of answers or tokens) or None."""
+        source = measure["from"]
+        if source == "exam":
+            return self.of_exam(measure, self.log(run), selector)
+        if source == "diagnosis":
+            return self.of_diagnosis(measure, self.log(run), selector)
+        if source == "steps":
+            return self.of_steps(measure, self.log(run), selector)
+        return self.of_results(measure, source, run, selector)
+
+    def of_exam(self, measure, log, selector):
+        side = "dense" if selector == "dense" else "sparse" if selector in OWN else None
+        one = (log.exam or {}).get("sources", {}).get(measure["where"]["source"], {})
+        if side is None or one.get(side) is None:
+            return None
+        return one[side], one["n"]
+
+    def of_diagnosis(self, measure, log, selector):
+        record = log.diagnosis or {}
+        if selector not in OWN or record.get("captured") is None:
+            return None
+        if measure["value"] == "ratio":
+            return record["captured"] / record["oracle"], 0
+        return record[measure["value"]], 0
+
+    def of_steps(self, measure, log, selector):
+        if selector not in OWN and selector != "dense":
+            return None
+        how = measure.get("how", "last")
+        if how == "spikes":
+            return len(log.spikes), 0
+        values = [
+            r[measure["value"]]
+            for _, r in sorted(log.steps.items())
+            if r.get(measure["value"]) is not None
+        ]
+        if not values:
+            return None
+        return {"last": values[-1], "max": max(values), "mean": sum(values) / len(values)}[how], 0
+
+    def of_results(self, measure, evaluation, run, selector):
+        path = self.description.results(evaluation, run)
+        if path not in self.results:
+            self.results[path] = read_lines(path) or read_printed(path.with_suffix(".txt"))
+        selector = "index" if selector == "own" else selector
+        lines = [
+            x
+            for x in self.results[path]
+            if x.get("selector") == selector
+            and all(fits(x.get(k), v) for k, v in measure.get("where", {}).items())
+        ]
+        field = measure.get("value", "score")
+        lines = [x for x in lines if x.get(field) is not None]
+        if not lines:
+            return None
+        weights = [x.get("tokens", 1) for x in lines]
+        value = sum(x[field] * w for x, w in zip(lines, weights)) / sum(weights)
+        if measure["unit"] == "share":
+            value /= 100
+        return value, sum(weights)
+
+
+def fits(found, wanted):
+    return found in wanted if isinstance(wanted, list) else found == wanted
+
+
+def read_printed(path):
+    """The rows of the one JSON that msa eval ppl --json prints, a row a selector."""
+    printed = read_json(path) or {}
+    rows = []
+    for row in printed.get("rows", []):
+        if "selector" in row:
+            rows.append(row)
+        else:
+            own = printed["attention"]["selector"]
+            rows.append({**row, "selector": "dense", "nll": row["nll_dense"]})
+            rows.append({**row, "selector": own, "nll": row["nll_msa"]})
+    return rows

@@ -1,0 +1,374 @@
+"""Runs jobs: several at a time, gone on with where they were interrupted, with the time left.
+
+A job's record (JSON) says what became of it: "done", "failed" (with the reason) or "interrupted",
+and the seconds that all its attempts took. A record with another fingerprint belongs to another
+experiment: that is refused, never mixed. Interrupted by Ctrl-C or SIGTERM, the children get one
+SIGINT each, at which msa writes its checkpoint. They hold the lock too: a second driver waits for
+no orphan unknowingly.
+"""
+
+import fcntl
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from description import Mistake
+
+
+class Interrupted(Exception):
+    pass
+
+
+def read_json(path):
+    try:
+        return json.loads(Path(path).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def write_json(path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(path.name + ".new")
+    scratch.write_text(json.dumps(value, indent=1) + "\n")
+    scratch.replace(path)
+
+
+def status_of(job):
+    record = read_json(job.record)
+    return record["status"] if record and record["print"] == job.print else "to do"
+
+
+def duration(seconds):
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def last_line(path, n_bytes=20000):
+    """The last whole line of JSON in a file that may still grow, else None."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - n_bytes))
+            lines = file.read().split(b"\n")[:-1]
+    except OSError:
+        return None
+    for line in reversed(lines):
+        try:
+            return json.loads(line)
+        except ValueError:
+            continue
+    return None
+
+
+def n_steps_of(log):
+    """Of a run, from the first record of its log; 0 while there is none."""
+    try:
+        with open(log, encoding="utf-8") as file:
+            return json.loads(file.readline())["config"]["run"]["steps"]
+    except (OSError, ValueError, KeyError):
+        return 0
+
+
+def machine():
+    """What the figures depend on besides the description."""
+    model = ""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (OSError, ValueError):
+        memory = 0
+    return {
+        "cpu": model or platform.processor() or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gb": round(memory / 1e9),
+        "system": (
+            platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
+            if hasattr(platform, "freedesktop_os_release")
+            else platform.system()
+        ),
+    }
+
+
+def package_of(path):
+    """The Debian package a file came with, and its version; "" where there is none."""
+    if not shutil.which("dpkg-query"):
+        return ""
+    path = str(Path(path).resolve())
+    owner = subprocess.run(["dpkg-query", "-S", path], capture_output=True, text=True, check=False)
+    names = owner.stdout.partition(": /")[0].split(", ")
+    if owner.returncode or not names[0]:
+        return ""
+    asked = ["dpkg-query", "-W", "-f=${Package} ${Version}", names[0]]
+    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout
+
+
+class Attempt:
+    """A job at work."""
+
+    def __init__(self, job, program, threads, shared, lock):
+        self.job, self.started, self.n_steps = job, time.monotonic(), 0
+        record = read_json(job.record)
+        self.before = record["seconds"] if record and record["print"] == job.print else 0
+        job.record.parent.mkdir(parents=True, exist_ok=True)
+        self.said = job.record.with_suffix(".err")
+        command = [program, *job.command]
+        if job.command[0] == "train":
+            command += ["--set", f"data.cache={shared}", "--resume", "--sample", "0"]
+        if threads:
+            command += ["-t", str(threads)]
+        with open(self.said, "wb") as said, open(job.record.with_suffix(".txt"), "wb") as printed:
+            self.child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=said,
+                start_new_session=True,
+                pass_fds=[lock],
+            )
+
+    @property
+    def seconds(self):
+        return time.monotonic() - self.started
+
+    def share(self):
+        """How much is done, 0..1; None where nothing says so."""
+        if self.job.command[0] != "train":
+            return None
+        if not self.n_steps:
+            self.n_steps = n_steps_of(self.job.run.log)
+        record = last_line(self.job.run.log)
+        return min(1.0, record.get("step", 0) / self.n_steps) if record and self.n_steps else None
+
+    def reason(self):
+        lines = self.said.read_text(errors="replace").replace("\r", "\n").split("\n")
+        return " ".join(line.strip() for line in lines[-6:] if line.strip())
+
+    def finish(self):
+        code = self.child.returncode
+        status = {0: "done", 130: "interrupted"}.get(code, "failed")
+        record = {
+            "status": status,
+            "print": self.job.print,
+            "command": self.job.command,
+            "seconds": round(self.before + self.seconds, 1),
+        }
+        if status == "failed":
+            record["reason"] = self.reason() or f"ended with {code}"
+        write_json(self.job.record, record)
+        return status
+
+
+class Estimate:
+    """Time left: a kind of job takes what it took, or what it seems to take, else the mean."""
+
+    def __init__(self, jobs, minutes):
+        self.took = {}
+        self.guess = 60 * minutes / max(1, len(jobs)) if minutes else None
+        for job in jobs:
+            record = read_json(job.record)
+            if status_of(job) == "done":
+                self.learn(job, record["seconds"])
+
+    def learn(self, job, seconds):
+        self.took.setdefault(job.kind, []).append(seconds)
+
+    def of(self, job):
+        took = self.took.get(job.kind)
+        if not took:  # of the same verb, then of any
+            took = [
+                s for k, v in self.took.items() if k.split()[0] == job.kind.split()[0] for s in v
+            ]
+        if took:
+            return sum(took) / len(took)
+        return self.guess
+
+    def left(self, waiting, running, at_once):
+        seconds = 0.0
+        for attempt in running:
+            share, whole = attempt.share(), self.of(attempt.job)
+            if share and share > 0.02:
+                whole = (attempt.before + attempt.seconds) / share
+            if whole is None:
+                return None
+            seconds += max(0.0, whole - attempt.before - attempt.seconds)
+        guesses = [self.of(job) for job in waiting]
+        return None if None in guesses else (seconds + sum(guesses)) / at_once
+
+
+class Work:
+    def __init__(self, description, program, at_once, threads, redo):
+        self.description, self.program = description, program
+        self.at_once, self.threads, self.redo = at_once, threads, redo
+        self.running, self.stopping, self.shown = [], False, ""
+        self.jobs = description.jobs
+
+    def lock(self):
+        """One driver at a time for a folder of runs, and no orphan of an earlier one."""
+        self.description.runs_in.mkdir(parents=True, exist_ok=True)
+        self.lock_file = open(self.description.runs_in / "lock", "a+")
+        try:
+            fcntl.flock(self.lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Mistake(
+                f"another experiment, or a run one left behind, is at work in "
+                f"{self.description.runs_in}: wait for it or end it"
+            ) from None
+
+    def sort_out(self):
+        """Clears away what another description left; a training only with --redo."""
+        for job in self.jobs:
+            record = read_json(job.record)
+            if not record or record["print"] == job.print:
+                continue
+            if job.command[0] != "train":
+                self.say(f"{job.title}: made by another command than today's; will be made again")
+                job.record.unlink()
+                job.record.with_suffix(".jsonl").unlink(missing_ok=True)
+            elif self.redo:
+                shutil.rmtree(job.run.folder)
+            else:
+                raise Mistake(
+                    f"{job.run.folder} was trained by another command, or from another "
+                    f"configuration, than today's:\n"
+                    f"  then: msa {' '.join(record['command'])}\n"
+                    f"  now:  msa {' '.join(job.command)}\n"
+                    f"--redo throws it away and trains again; --out DIR keeps it"
+                )
+
+    def may_fail(self, job):
+        return self.description.d["runs"][job.run.name].get("may_fail", False)
+
+    def settled(self, job):
+        status = status_of(job)
+        return status == "done" or (status == "failed" and self.may_fail(job))
+
+    def ready(self, job):
+        return all(status_of(need) == "done" for need in job.needs)
+
+    def hopeless(self, job):
+        """Needs a run that failed, as it may."""
+        return any(status_of(need) == "failed" and self.may_fail(need) for need in job.needs)
+
+    def say(self, text):
+        clear = "\r\x1b[K" if sys.stderr.isatty() else ""
+        print(f"{clear}{text}", file=sys.stderr, flush=True)
+
+    def show(self, waiting):
+        if not sys.stderr.isatty():
+            return
+        left = self.estimate.left(waiting, self.running, self.at_once)
+        doing = []
+        for attempt in self.running:
+            share = attempt.share()
+            doing.append(attempt.job.title + (f" {100 * share:.0f} %" if share else ""))
+        n_done = len(self.jobs) - len(waiting) - len(self.running)
+        line = f"{n_done} of {len(self.jobs)} done; now {' | '.join(doing)}"
+        line += f"; {duration(left)} left" if left is not None else ""
+        width = shutil.get_terminal_size().columns - 1
+        sys.stderr.write(f"\r\x1b[K{line[:width]}")
+        sys.stderr.flush()
+
+    def stop(self, *_):
+        """Asks every child once; they write checkpoints and end."""
+        if not self.stopping:
+            self.stopping = True
+            self.say("stopping: the runs write their checkpoints")
+            for attempt in self.running:
+                attempt.child.send_signal(signal.SIGINT)
+
+    def reap(self, waiting):
+        for attempt in [a for a in self.running if a.child.poll() is not None]:
+            self.running.remove(attempt)
+            status = attempt.finish()
+            job, seconds = attempt.job, attempt.before + attempt.seconds
+            if status == "done":
+                self.estimate.learn(job, seconds)
+            left = self.estimate.left(waiting, self.running, self.at_once)
+            rest = f"; {duration(left)} left" if left is not None and status == "done" else ""
+            n_done = len(self.jobs) - len(waiting) - len(self.running)
+            self.say(f"{n_done}/{len(self.jobs)} {job.title}: {status}, {duration(seconds)}{rest}")
+            if status == "failed" and not self.may_fail(job):
+                reason = read_json(job.record)["reason"]
+                self.stop()
+                raise Mistake(f"{job.title} failed: {reason}\n  msa {' '.join(job.command)}")
+
+    def check_configurations(self, waiting):
+        """A mistake in the last run's settings is told now, not after hours."""
+        seen = set()
+        for job in waiting:
+            if job.command[0] != "train" or job.run.name in seen:
+                continue
+            seen.add(job.run.name)
+            shared = f"data.cache={self.shared_tokens()}"
+            command = [self.program, *job.command, "--set", shared, "--resume", "--check"]
+            checked = subprocess.run(command, capture_output=True, text=True, check=False)
+            if checked.returncode == 130:
+                raise Interrupted
+            if checked.returncode:
+                said = checked.stderr.strip().splitlines() or ["(no message)"]
+                raise Mistake(f"{job.title}: {said[-1]}\n  msa {' '.join(job.command)}")
+
+    def shared_tokens(self):
+        """Where the runs keep their texts as tokens, together."""
+        shared = self.description.runs_in / "tokens"
+        shared.mkdir(parents=True, exist_ok=True)
+        return shared
+
+    def start(self, waiting):
+        while len(self.running) < self.at_once:
+            job = next((j for j in waiting if self.ready(j)), None)
+            if job is None:
+                return
+            waiting.remove(job)
+            threads = self.threads or max(1, len(os.sched_getaffinity(0)) // self.at_once)
+            shared, lock = self.shared_tokens(), self.lock_file.fileno()
+            attempt = Attempt(job, self.program, threads, shared, lock)
+            self.running.append(attempt)
+
+    def run(self):
+        self.lock()
+        self.sort_out()
+        self.describe_machine()
+        self.estimate = Estimate(self.jobs, self.description.d.get("minutes"))
+        waiting = [job for job in self.jobs if not self.settled(job)]
+        self.check_configurations(waiting)
+        handlers = {s: signal.signal(s, self.stop) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            while waiting or self.running:
+                waiting = [job for job in waiting if not self.hopeless(job)]
+                if not self.stopping:
+                    self.start(waiting)
+                if not self.running:
+                    break
+                self.reap(waiting)
+                self.show(waiting)
+                time.sleep(0.05 if len(self.running) < self.at_once else 0.2)
+        finally:
+            for attempt in self.running:
+                attempt.child.wait()
+                attempt.finish()
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        if self.stopping:
+            raise Interrupted
+
+    def describe_machine(self):
+        path = self.description.out / "machine.json"
+        if path.exists():
+            return
+        files = {
+            name: {"path": found, "package": package_of(found)}
+            for name, found in self.description.files.items()
+        }
+        write_json(path, {**machine(), "files": files})
