@@ -18,8 +18,8 @@ BUILD_PACKAGES="gcc libc6-dev cmake ninja-build pkg-config libopenblas-openmp-de
 TRAIN_PACKAGES="vim-runtime"
 EXPERIMENT_PACKAGES="vim-runtime python3"
 MODEL_PACKAGES="python3-pip ca-certificates"
-TEST_PACKAGES="g++ python3 libcmocka-dev clang-14 libclang-rt-14-dev libomp-14-dev clang-format-14 qemu-user
-    gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
+TEST_PACKAGES="g++ python3 libcmocka-dev clang-14 libclang-rt-14-dev libomp-14-dev clang-format-14
+    qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
 BENCH_PACKAGES="g++ python3-venv"
 
 MODEL_FILE=models/SmolLM2-135M-Instruct.Q4_1.gguf
