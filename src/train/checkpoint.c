@@ -209,8 +209,8 @@ msa_status checkpoint_check(checkpoint *c, const uint8_t *data, size_t n_bytes, 
     return MSA_OK;
 }
 
-/* So that it is not taken for the newest again, and no good one is removed in its favour. True where
- * it has another name now. */
+/* So that it is not taken for the newest again, and no good one is removed in its favour. True
+ * where it has another name now. */
 static bool set_aside(const char *path, checkpoint_note *note, void *user, const msa_error *why) {
     char aside[PATH_SIZE + 16], text[sizeof why->text + 64];
     snprintf(aside, sizeof aside, "%s.damaged", path);
