@@ -80,7 +80,9 @@ typedef struct msa_export_params { /* all zero: one GGUF file, f32 */
     int64_t max_bytes;        /* safetensors: a new file before this much data; 0: one file */
 } msa_export_params;
 
-/* The file, or the folder's files, appear whole or not at all. MSA_E_UNSUPPORTED says what the kind
+/* The file appears whole or not at all. A folder's files do when all are written, by one rename
+ * after another, config.json last: a kill in between leaves no model in a new folder, and parts of
+ * both in one that held a model before. MSA_E_UNSUPPORTED says what the kind
  * of file has no place for, MSA_E_IO why it can't be written. llama.cpp refuses a Llama with an
  * index branch inside: leave the base as it is and write the branch as MSA_FILE_INDEX. */
 MSA_API msa_status msa_model_export(const msa_model *model, const char *path,

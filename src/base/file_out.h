@@ -35,7 +35,8 @@ typedef struct file_out_set {
 
 /* A new file of the set, which owns it. */
 msa_status file_out_set_add(file_out_set *set, file_out **out, const char *path, msa_error *err);
-/* Publishes all, in the order they were added; each must be finished. */
+/* Publishes all, in the order they were added; each must be finished. That is a rename for each: a
+ * kill between two leaves some new and some as they were. Add last what readers look for first. */
 msa_status file_out_set_publish(file_out_set *set, msa_error *err);
 /* Removes what is unpublished. */
 void file_out_set_free(file_out_set *set);
