@@ -32,7 +32,7 @@ KEYS = {
 }
 RUN_KEYS = {"title", "set", "seeds", "evaluate", "may_fail"}
 EVALUATION_KEYS = {"title", "command", "selectors", "seeds"}
-PICTURE_KEYS = {"title", "command", "of_logs"}
+PICTURE_KEYS = {"title", "command", "of_logs", "measure", "over", "at", "marks", "columns"}
 MEASURE_KEYS = {"title", "from", "where", "value", "unit", "paper", "digits", "solved", "how"}
 TABLE_KEYS = {"rows", "columns", "paper", "runs_down"}
 CLAIM_KEYS = {"name", "paper", "measure", "of", "against", "rule", "margin", "margin_share", "void"}
@@ -161,6 +161,10 @@ class Description:
                 raise Mistake(f"{where}: measures.{name}.unit: expected one of {', '.join(UNITS)}")
             if measure["from"] not in ("exam", "diagnosis", "steps"):
                 self.know([measure["from"]], "evaluations", f"measures.{name}.from")
+        for name, drawn in d["pictures"].items():
+            if "command" not in drawn:
+                self.know([drawn["measure"]], "measures", f"pictures.{name}.measure")
+                self.know([c[0] for c in drawn["columns"]], "runs", f"pictures.{name}.columns")
         for name, table in d["tables"].items():
             self.know(table["rows"], "measures", f"tables.{name}.rows")
             self.know([c[0] for c in table["columns"]], "runs", f"tables.{name}.columns")
@@ -263,7 +267,7 @@ class Description:
         """Those that need a model; what is drawn of logs is drawn with the report."""
         jobs = []
         for name, picture in self.d["pictures"].items():
-            if picture.get("of_logs"):
+            if picture.get("of_logs") or "measure" in picture:
                 continue
             command, run = self.picture_command(name), self.picture_run(name)
             record = self.out / "pictures" / f"{name}.json"

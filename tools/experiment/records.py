@@ -87,9 +87,11 @@ class Records:
         record = self.job_record(self.description.trainings[run.name, run.seed])
         return record["status"] if record else "to do"
 
-    def figure(self, measure_name, run_name, selector):
-        """The measure of one column, over the seeds that have it; empty where none has."""
+    def figure(self, measure_name, run_name, selector, **where):
+        """The measure of one column, over the seeds that have it; empty where none has. `where`
+        goes over the measure's own."""
         measure = self.description.d["measures"][measure_name]
+        measure = {**measure, "where": {**measure.get("where", {}), **where}}
         by_seed, counts = {}, {}
         for seed in self.description.seeds:
             run = self.description.run_of(run_name, seed)

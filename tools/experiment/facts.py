@@ -1,0 +1,94 @@
+"""What a report says of how it was made: seeds, data, machine, time, commands."""
+
+from markdown import quote
+from work import duration, read_json
+
+
+class Facts:
+    def __init__(self, description, records):
+        self.description, self.records, self.d = description, records, description.d
+        self.jobs = description.jobs
+
+    # ---- words of a template ---------------------------------------------------------------------
+
+    def setup(self):
+        logs = [self.records.log(run) for run in self.description.runs]
+        starts = [log.start for log in logs if log.start]
+        if not starts:
+            return "Nothing has been run yet."
+        lines = [
+            f"- Configuration: `{self.description.config}`; "
+            f"{starts[0]['parameters'] / 1e6:.2f} M parameters, "
+            f"{starts[0]['index_parameters'] / 1e6:.3f} M of them the index branch."
+        ]
+        seeds = ", ".join(str(s) for s in self.description.seeds)
+        lines.append(
+            f"- Seeds: {seeds}. A seed decides the weights and the order of the data, "
+            "alike for all runs."
+        )
+        lines.append(f"- Data: {self.data_line(starts[0])}")
+        tokens = sorted({log.tokens for log in logs if log.tokens})
+        lines.append(
+            f"- Tokens of a run: {tokens[0]:,}"
+            + (f" to {tokens[-1]:,}" if len(tokens) > 1 else "")
+            + ", tasks included."
+        )
+        lines.append(self.machine_line(starts))
+        lines.append(self.time_line())
+        return "\n".join(lines)
+
+    def commands(self):
+        """Every command of the first seed, under the name that the tables give."""
+        first = self.description.seeds[0]
+        others = ", ".join(str(s) for s in self.description.seeds[1:])
+        parts = []
+        names = ["train", *self.d["evaluations"]]
+        for name in names:
+            lines = []
+            for job in self.jobs:
+                kind = "train" if job.command[0] == "train" else job.kind.partition(" of ")[0]
+                if kind == name and job.run.seed == first:
+                    lines.append(" ".join(["msa", *map(quote, job.command)]))
+            if lines:
+                title = self.d["evaluations"].get(name, {}).get("title", "")
+                text = f"### {name}\n\n" + (f"{title}\n\n" if title else "")
+                parts.append(text + "```\n" + "\n".join(lines) + "\n```")
+        note = f"Seed {first}" + (f"; seeds {others} likewise." if others else ".")
+        return note + "\n\n" + "\n\n".join(parts)
+
+    # ---- lines -----------------------------------------------------------------------------------
+
+    def data_line(self, start):
+        facts = read_json(self.description.out / "machine.json") or {}
+        parts = []
+        for name, file in facts.get("files", {}).items():
+            package = f" (Debian package {file['package']})" if file["package"] else ""
+            parts.append(f"{name}: `{file['path']}`{package}")
+        text = "; ".join(parts) or "`" + "`, `".join(start["config"]["data"]["text"]) + "`"
+        text += (
+            f"; {start['text_tokens']:,} tokens to learn from, {start['valid_tokens']:,} held out"
+        )
+        tasks = [k for k, t in start["config"]["tasks"].items() if t["weight"] > 0]
+        return text + (f"; tasks made by msa: {', '.join(tasks)}." if tasks else ".")
+
+    def machine_line(self, starts):
+        facts = read_json(self.description.out / "machine.json") or {}
+        isa = ", ".join(sorted({s["isa"] for s in starts}))
+        return (
+            f"- Machine: {facts.get('cpu', '?')}, {facts.get('cores', '?')} cores, "
+            f"{facts.get('memory_gb', '?')} GB, {facts.get('system', '?')}; kernels {isa}; "
+            f"msa {starts[0]['version']}."
+        )
+
+    def time_line(self):
+        seconds = {"train": 0.0, "other": 0.0}
+        for job in self.jobs:
+            record = self.records.job_record(job)
+            if record:
+                seconds["train" if job.command[0] == "train" else "other"] += record["seconds"]
+        wall = (read_json(self.description.out / "time.json") or {}).get("seconds", 0)
+        return (
+            f"- Time: {duration(seconds['train'])} of training and "
+            f"{duration(seconds['other'])} of evaluation, each the sum over its processes; "
+            f"{duration(wall)} by the clock."
+        )
