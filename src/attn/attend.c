@@ -5,6 +5,7 @@
 #include <omp.h>
 #include <string.h>
 
+#include "attn/selection.h"
 #include "base/carve.h"
 
 #define ATTEND_ROWS                                                                                \
@@ -227,9 +228,10 @@ void attend_take_selected(attend_worker *w, const plan_item *item) {
     int32_t k = plan->shape.topk, n = w->n_queries;
     int32_t *cursor = w->cursors, *end = cursor + n, *takers = end + n;
     for (int32_t i = 0; i < n; i++) {
-        const int32_t *ids = attend_list(plan, w->run->args->selection,
-                                         w->request->q_start + w->q_index[i], w->head);
-        int32_t count = attend_sort_list(ids, k, w->lists + (int64_t)i * k);
+        int64_t t = w->request->q_start + w->q_index[i];
+        const int32_t *ids =
+            selection_list(w->run->args->selection, &plan->shape, plan->total_q, t, w->head);
+        int32_t count = selection_sort(ids, k, w->lists + (int64_t)i * k);
         cursor[i] = i * k + (int32_t)((int64_t)count * item->split / item->n_splits);
         end[i] = i * k + (int32_t)((int64_t)count * (item->split + 1) / item->n_splits);
     }
@@ -245,79 +247,12 @@ void attend_take_selected(attend_worker *w, const plan_item *item) {
     }
 }
 
-int32_t attend_sort_list(const int32_t *ids, int32_t k, int32_t *out) {
-    int32_t n = 0;
-    for (int32_t i = 0; i < k; i++) {
-        if (ids[i] < 0) continue;
-        int32_t at = n++;
-        for (; at > 0 && out[at - 1] > ids[i]; at--) out[at] = out[at - 1];
-        out[at] = ids[i];
-    }
-    return n;
-}
-
-static bool list_is_good(const int32_t *ids, int32_t k, int64_t own) {
-    int32_t sorted[64];
-    for (int32_t i = 0; i < k; i++)
-        if (ids[i] < -1 || ids[i] > own) return false;
-    int32_t n = attend_sort_list(ids, k, sorted);
-    for (int32_t i = 1; i < n; i++)
-        if (sorted[i] == sorted[i - 1]) return false;
-    return true;
-}
-
-static msa_status describe_bad_list(const int32_t *ids, int32_t k, int64_t own, int32_t request,
-                                    int64_t query, int32_t group, msa_error *err) {
-    for (int32_t i = 0; i < k; i++) {
-        if (ids[i] < -1 || ids[i] > own)
-            return error_set(err, MSA_E_ARG,
-                             "selection: request %d, query %lld, group %d, slot %d names block %d; "
-                             "expected -1 to the query's own block %lld",
-                             request, (long long)query, group, i, ids[i], (long long)own);
-        for (int32_t j = 0; j < i; j++)
-            if (ids[i] >= 0 && ids[i] == ids[j])
-                return error_set(err, MSA_E_ARG,
-                                 "selection: request %d, query %lld, group %d lists block %d twice",
-                                 request, (long long)query, group, ids[i]);
-    }
-    return MSA_OK;
-}
-
-msa_status attend_check_selection(const msa_plan *plan, const msa_selection *s, msa_error *err) {
-    if (plan->total_q == 0) return MSA_OK;
-    if (!s || !s->ids)
-        return error_set(err, MSA_E_ARG,
-                         "selection is NULL; dense attention, for any number of "
-                         "queries, is msa_dense_run");
-    if (s->layout != MSA_TOKEN_MAJOR && s->layout != MSA_HEAD_MAJOR)
-        return error_set(err, MSA_E_ARG, "selection: layout %d is not known", (int)s->layout);
-    int32_t k = plan->shape.topk, groups = plan->shape.n_kv_heads;
-    for (int32_t r = 0; r < plan->n_requests; r++) {
-        const plan_request *q = &plan->requests[r];
-        int64_t bad = INT64_MAX;
-#pragma omp parallel for num_threads(plan->n_threads) reduction(min : bad) if (q->q_len > 256)
-        for (int64_t i = 0; i < q->q_len * groups; i++) {
-            int64_t own = (q->position + i / groups) / plan->shape.block;
-            if (!list_is_good(attend_list(plan, s, q->q_start + i / groups, (int32_t)(i % groups)),
-                              k, own) &&
-                i < bad)
-                bad = i;
-        }
-        if (bad == INT64_MAX) continue;
-        int64_t query = bad / groups;
-        int32_t group = (int32_t)(bad % groups);
-        return describe_bad_list(attend_list(plan, s, q->q_start + query, group), k,
-                                 (q->position + query) / plan->shape.block, r, query, group, err);
-    }
-    return MSA_OK;
-}
-
 msa_status attend_check_sparse(const msa_plan *plan, const msa_attn_args *args, msa_error *err) {
     if (plan->total_q == 0) return MSA_OK;
     if (!args->out) return error_set(err, MSA_E_ARG, "out is NULL");
     if (args->max_score)
         return error_set(err, MSA_E_ARG, "max_score is an output of msa_dense_run alone");
-    return attend_check_selection(plan, args->selection, err);
+    return selection_check(plan, args->selection, err);
 }
 
 /* ---- plan and run ---- */

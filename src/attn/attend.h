@@ -70,19 +70,8 @@ void attend_run_items(const attend_run *run, attend_take_fn *take);
 void attend_take_dense(attend_worker *w, const plan_item *item);
 void attend_take_selected(attend_worker *w, const plan_item *item);
 
-/* The list of (query row t, group) of a selection, and checking all of them. */
-static inline const int32_t *attend_list(const msa_plan *plan, const msa_selection *s, int64_t t,
-                                         int32_t group) {
-    int64_t k = plan->shape.topk;
-    if (s->layout == MSA_TOKEN_MAJOR) return s->ids + (t * plan->shape.n_kv_heads + group) * k;
-    return s->ids + (group * plan->total_q + t) * k;
-}
-msa_status attend_check_selection(const msa_plan *plan, const msa_selection *s, msa_error *err);
 /* What sparse and decode ask of their arguments: a sound selection, out, no max_score. */
 msa_status attend_check_sparse(const msa_plan *plan, const msa_attn_args *args, msa_error *err);
-/* Copies a list's ids in ascending order, without the -1; returns how many. */
-int32_t attend_sort_list(const int32_t *ids, int32_t k, int32_t *out);
-
 /* The truth, in double, plain loops: dense (args->selection NULL) or over the selection. */
 void attend_ref(const msa_shape *shape, const msa_batch *batch, const msa_attn_args *args,
                 double *out, double *lse, double *max_score);

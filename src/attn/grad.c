@@ -4,7 +4,7 @@
 #include <float.h>
 #include <math.h>
 
-#include "attn/attend.h"
+#include "attn/selection.h"
 
 /* ---- what the index loss shares ---- */
 
@@ -387,6 +387,6 @@ msa_status msa_sparse_grad_run(msa_plan *plan, const msa_grad_args *args, msa_er
     msa_status status = plan_check(plan, PLAN_SPARSE_GRAD, err);
     if (status) return status;
     if (!args) return error_set(err, MSA_E_ARG, "args is NULL");
-    status = attend_check_selection(plan, args->selection, err);
+    status = selection_check(plan, args->selection, err);
     return status ? status : run_grad(plan, args, err);
 }

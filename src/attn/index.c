@@ -13,6 +13,7 @@
 
 #include "attn/score.h"
 #include "attn/select.h"
+#include "attn/selection.h"
 #include "base/mem.h"
 
 #define TILE_ROWS        128  /* queries x heads: 64 KB of width 128, so that keys stay near */
@@ -167,10 +168,8 @@ msa_status msa_index_plan(msa_plan **plan, const msa_shape *shape, const msa_bat
 
 static int32_t *row_ids(const msa_plan *plan, const msa_selection *out, const score_tile *tile,
                         int32_t query, int32_t head) {
-    int64_t t = tile->request->q_start + tile->q_first + query, g = tile->head + head;
-    int64_t row =
-        out->layout == MSA_TOKEN_MAJOR ? t * plan->shape.n_kv_heads + g : g * plan->total_q + t;
-    return out->ids + row * plan->shape.topk;
+    int64_t t = tile->request->q_start + tile->q_first + query;
+    return selection_list(out, &plan->shape, plan->total_q, t, tile->head + head);
 }
 
 static select_range query_range(const msa_plan *plan, const score_tile *tile, int32_t query) {

@@ -4,8 +4,8 @@
 #include <float.h>
 #include <math.h>
 
-#include "attn/attend.h"
 #include "attn/row_sums.h"
+#include "attn/selection.h"
 
 #define LOG2E 1.4426950408889634
 #define LN2   0.6931471805599453
@@ -339,8 +339,7 @@ static msa_status check_args(const msa_plan *plan, const msa_index_loss_args *a,
         (status = plan_check_lane(plan, &a->ki, "ki", s->n_index_keys, s->index_dim, false, err)) ||
         (status = check_rows(plan, a, err)))
         return status;
-    if (plan->support == MSA_SUPPORT_SELECTED)
-        return attend_check_selection(plan, a->selection, err);
+    if (plan->support == MSA_SUPPORT_SELECTED) return selection_check(plan, a->selection, err);
     if (a->selection)
         return error_set(err, MSA_E_ARG,
                          "a selection is given; the loss was planned over %s tokens",

@@ -4,7 +4,7 @@
 #include <omp.h>
 #include <string.h>
 
-#include "attn/attend.h"
+#include "attn/selection.h"
 
 /* ---- planning ---- */
 
@@ -78,7 +78,8 @@ static void range_selected(block_walk *w, int32_t head) {
     memset(ranges, 0, (size_t)w->n_blocks * sizeof *ranges);
     for (int pass = 0; pass < 2; pass++) {
         for (int32_t q = 0; q < w->n; q++) {
-            const int32_t *ids = attend_list(plan, w->selection, w->queries[q].t, head);
+            const int32_t *ids =
+                selection_list(w->selection, &plan->shape, plan->total_q, w->queries[q].t, head);
             int64_t base = plan->requests[w->queries[q].request].first_block - w->first_block;
             for (int32_t i = 0; i < k; i++) {
                 if (ids[i] < 0) continue;

@@ -1,7 +1,70 @@
-/* selection_list.c: a selection from one order or layout into another. */
+/* selection.c: see selection.h. */
+#include "attn/selection.h"
+
 #include "attn/select.h"
 #include "base/error.h"
 #include "base/mem.h"
+
+/* ---- soundness ---- */
+
+static bool list_is_good(const int32_t *ids, int32_t k, int64_t own) {
+    int32_t sorted[SELECT_MAX_K];
+    for (int32_t i = 0; i < k; i++)
+        if (ids[i] < -1 || ids[i] > own) return false;
+    int32_t n = selection_sort(ids, k, sorted);
+    for (int32_t i = 1; i < n; i++)
+        if (sorted[i] == sorted[i - 1]) return false;
+    return true;
+}
+
+static msa_status describe_bad_list(const int32_t *ids, int32_t k, int64_t own, int32_t request,
+                                    int64_t query, int32_t group, msa_error *err) {
+    for (int32_t i = 0; i < k; i++) {
+        if (ids[i] < -1 || ids[i] > own)
+            return error_set(err, MSA_E_ARG,
+                             "selection: request %d, query %lld, group %d, slot %d names block %d; "
+                             "expected -1 to the query's own block %lld",
+                             request, (long long)query, group, i, ids[i], (long long)own);
+        for (int32_t j = 0; j < i; j++)
+            if (ids[i] >= 0 && ids[i] == ids[j])
+                return error_set(err, MSA_E_ARG,
+                                 "selection: request %d, query %lld, group %d lists block %d twice",
+                                 request, (long long)query, group, ids[i]);
+    }
+    return MSA_OK;
+}
+
+msa_status selection_check(const msa_plan *plan, const msa_selection *s, msa_error *err) {
+    if (plan->total_q == 0) return MSA_OK;
+    if (!s || !s->ids)
+        return error_set(err, MSA_E_ARG,
+                         "selection is NULL; dense attention, for any number of "
+                         "queries, is msa_dense_run");
+    if (s->layout != MSA_TOKEN_MAJOR && s->layout != MSA_HEAD_MAJOR)
+        return error_set(err, MSA_E_ARG, "selection: layout %d is not known", (int)s->layout);
+    int32_t k = plan->shape.topk, groups = plan->shape.n_kv_heads;
+    for (int32_t r = 0; r < plan->n_requests; r++) {
+        const plan_request *q = &plan->requests[r];
+        int64_t bad = INT64_MAX;
+#pragma omp parallel for num_threads(plan->n_threads) reduction(min : bad) if (q->q_len > 256)
+        for (int64_t i = 0; i < q->q_len * groups; i++) {
+            int64_t query = i / groups, own = (q->position + query) / plan->shape.block;
+            const int32_t *ids = selection_list(s, &plan->shape, plan->total_q, q->q_start + query,
+                                                (int32_t)(i % groups));
+            if (i < bad && !list_is_good(ids, k, own)) bad = i;
+        }
+        if (bad == INT64_MAX) continue;
+        int64_t query = bad / groups;
+        int32_t group = (int32_t)(bad % groups);
+        const int32_t *ids =
+            selection_list(s, &plan->shape, plan->total_q, q->q_start + query, group);
+        return describe_bad_list(ids, k, (q->position + query) / plan->shape.block, r, query, group,
+                                 err);
+    }
+    return MSA_OK;
+}
+
+/* ---- another order or layout ---- */
 
 typedef struct convert_job {
     const msa_shape *shape;
@@ -10,10 +73,8 @@ typedef struct convert_job {
     const msa_selection *from, *to;
 } convert_job;
 
-static int64_t row_start(const convert_job *job, const msa_selection *s, int64_t t, int32_t group) {
-    int64_t row = s->layout == MSA_TOKEN_MAJOR ? t * job->shape->n_kv_heads + group
-                                               : group * job->total_q + t;
-    return row * job->shape->topk;
+static int32_t *list_of(const convert_job *job, const msa_selection *s, int64_t t, int32_t group) {
+    return selection_list(s, job->shape, job->total_q, t, group);
 }
 
 static msa_status check_list(const msa_selection *s, const char *name, msa_error *err) {
@@ -62,7 +123,7 @@ static msa_status convert_row(const convert_job *job, int64_t t, int32_t group, 
                               msa_error *err) {
     int32_t k = job->shape->topk, n = 0;
     int64_t own = job->position[t] / job->shape->block;
-    const int32_t *ids = job->from->ids + row_start(job, job->from, t, group);
+    const int32_t *ids = list_of(job, job->from, t, group);
     for (int32_t i = 0; i < k; i++) {
         int32_t id = ids[i], j = n;
         if (id == -1) continue;
@@ -103,8 +164,7 @@ msa_status msa_selection_convert(const msa_shape *shape, int64_t total_q, const 
                 int32_t row[SELECT_MAX_K];
                 if ((status = convert_row(&job, t, group, row, err))) return status;
                 if (pass == 0) continue;
-                memcpy(to->ids + row_start(&job, to, t, group), row,
-                       (size_t)shape->topk * sizeof *row);
+                memcpy(list_of(&job, to, t, group), row, (size_t)shape->topk * sizeof *row);
             }
     return MSA_OK;
 }
