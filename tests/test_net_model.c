@@ -74,7 +74,8 @@ static void compare(const tiny_model *m, params *p, bool sparse) {
     assert_non_null(logits);
     msa_shape shape = shape_of(a);
     uint64_t dense_layers = ((uint64_t)1 << a->n_dense_layers) - 1;
-    tiny_forward(m, ids, TOKENS, sparse ? &shape : NULL, dense_layers, logits, NULL);
+    tiny_choice choice = {&shape, MSA_SELECTOR_INDEX};
+    tiny_forward(m, ids, TOKENS, sparse ? &choice : NULL, dense_layers, logits, NULL);
     for (int t = 0; t < TOKENS; t++) {
         const double *row = logits + (int64_t)t * a->n_vocab;
         worst = larger_error(worst, (double)nll[t] - loss_of(row, a->n_vocab, targets[t]));

@@ -6,128 +6,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "support/session_case.h"
+#include "support/session_record.h"
 
 enum { M3 = SESSION_M3, N = SESSION_N };
-
-/* What a run saw: all logits, and all selections. */
-typedef struct record {
-    float *logits;     /* [N][n_vocab] */
-    int32_t *selected; /* [layers][N][Hkv][topk] */
-    int64_t next;      /* position expected next */
-    int n_kv_heads, topk;
-} record;
-
-static record new_record(const session_case *f, const msa_session_params *p) {
-    const tiny_params *t = &f->tiny->params;
-    size_t n_ids = (size_t)(t->n_layers * N * t->n_kv_heads * p->topk);
-    record r = {.n_kv_heads = t->n_kv_heads, .topk = p->topk};
-    r.logits = calloc((size_t)N * (size_t)t->n_vocab, sizeof *r.logits);
-    r.selected = malloc(n_ids * sizeof *r.selected);
-    memset(r.selected, 0xff, n_ids * sizeof *r.selected);
-    return r;
-}
-
-static void free_record(record *r) {
-    free(r->logits);
-    free(r->selected);
-}
-
-static int take_row(void *user, int64_t position, const float *logits, int32_t n_vocab) {
-    record *r = user;
-    assert_int_equal(position, r->next);
-    r->next++;
-    memcpy(r->logits + position * n_vocab, logits, (size_t)n_vocab * sizeof *logits);
-    return 0;
-}
-
-static void take_selection(void *user, int32_t layer, int64_t first, int64_t n,
-                           const msa_shape *shape, const int32_t *ids) {
-    record *r = user;
-    size_t row = (size_t)(shape->n_kv_heads * shape->topk);
-    assert_int_equal(shape->topk, r->topk);
-    memcpy(r->selected + ((size_t)layer * N + (size_t)first) * row, ids,
-           (size_t)n * row * sizeof *ids);
-}
-
-/* Feeds the N tokens in pieces of `step` at most. */
-static record run(const session_case *f, const msa_session_params *p, int step) {
-    msa_error err;
-    record r = new_record(f, p);
-    msa_session *s = session_case_start(f, p);
-    msa_session_watch(s, take_selection, &r);
-    for (int at = 0; at < N; at += step) {
-        size_t n = (size_t)(N - at < step ? N - at : step);
-        assert_ok(msa_session_feed_logits(s, f->ids + at, n, take_row, &r, &err), &err);
-    }
-    assert_int_equal(r.next, N);
-    assert_int_equal(msa_session_length(s), N);
-    assert_memory_equal(msa_session_logits(s), r.logits + (N - 1) * f->tiny->params.n_vocab,
-                        (size_t)f->tiny->params.n_vocab * 4);
-    msa_session_free(s);
-    return r;
-}
-
-static double worst_difference(const float *a, const double *b, size_t n) {
-    double worst = 0;
-    for (size_t i = 0; i < n; i++) worst = larger_error(worst, a[i] - b[i]);
-    return worst;
-}
-
-static bool indexed(const session_case *f, const msa_session_params *p) {
-    return f->tiny->params.index.dim && p->selector != MSA_SELECTOR_PROXY;
-}
-
-static msa_shape shape_of(const session_case *f, const msa_session_params *p) {
-    const tiny_params *t = &f->tiny->params;
-    int32_t n_keys = indexed(f, p) ? 1 : t->n_kv_heads,
-            dim = indexed(f, p) ? t->index.dim : t->head_dim;
-    return (msa_shape){t->n_q_heads, t->n_kv_heads, t->head_dim, t->n_kv_heads, n_keys,
-                       dim,          p->block,      p->topk,     p->local,      p->init};
-}
-
-typedef struct agreement {
-    double worst, largest; /* difference of a logit; logit of the reference */
-} agreement;
-
-/* The selections must be equal. */
-static agreement compare_with_reference(const session_case *f, const msa_session_params *p) {
-    const tiny_params *t = &f->tiny->params;
-    size_t n_logits = (size_t)N * (size_t)t->n_vocab;
-    size_t n_ids = (size_t)(t->n_layers * N * t->n_kv_heads * p->topk);
-    double *logits = malloc(n_logits * sizeof *logits);
-    int32_t *selected = malloc(n_ids * sizeof *selected);
-    msa_shape shape = shape_of(f, p);
-    uint64_t dense_layers = p->dense_layers[0]; /* and those that have no index */
-    if (indexed(f, p)) dense_layers |= ((uint64_t)1 << t->n_dense_layers) - 1;
-    tiny_forward(f->tiny, f->ids, N, p->attn == MSA_ATTN_MSA ? &shape : NULL, dense_layers, logits,
-                 p->attn == MSA_ATTN_MSA ? selected : NULL);
-    record r = run(f, p, N);
-    if (p->attn == MSA_ATTN_MSA)
-        assert_memory_equal(r.selected, selected, n_ids * sizeof *selected);
-    agreement a = {.worst = worst_difference(r.logits, logits, n_logits)};
-    for (size_t i = 0; i < n_logits; i++) a.largest = larger_error(a.largest, logits[i]);
-    free_record(&r);
-    free(logits);
-    free(selected);
-    return a;
-}
-
-static void matches_reference(const session_case *f, const msa_session_params *p) {
-    agreement a = compare_with_reference(f, p);
-    if (!(a.worst <= 1e-4)) fail_msg("%s: logits off by %g", f->tiny->params.architecture, a.worst);
-}
 
 static void every_family_matches_the_double_reference(void **state) {
     (void)state;
     for (int i = 0; i < N_SESSION_FAMILIES; i += test_brief() ? M3 : 1) {
         session_case f = session_case_family(i);
         msa_session_params p = session_case_params(&f, MSA_ATTN_DENSE);
-        matches_reference(&f, &p);
+        session_matches_reference(&f, &p);
         p.attn = MSA_ATTN_MSA;
-        matches_reference(&f, &p);
+        session_matches_reference(&f, &p);
         p.dense_layers[0] = 1; /* the first layer dense, the second not */
-        matches_reference(&f, &p);
+        session_matches_reference(&f, &p);
         session_case_close(&f);
     }
 }
@@ -151,14 +43,14 @@ static void an_index_branch_selects_as_the_double_reference_does(void **state) {
         assert_int_equal(p.dense_layers[0], (1 << t.n_dense_layers) - 1);
         assert_int_equal(p.index_dtype, MSA_F16);
         p.kv_dtype = p.index_dtype = MSA_F32;
-        matches_reference(&f, &p);
+        session_matches_reference(&f, &p);
         p.dense_layers[0] = 8; /* those without an index attend densely all the same */
         if (t.n_layers < 4) p.dense_layers[0] = 0;
-        matches_reference(&f, &p);
+        session_matches_reference(&f, &p);
         p.topk = 6, p.local = 2, p.init = 1; /* other numbers than it was trained with */
-        matches_reference(&f, &p);
+        session_matches_reference(&f, &p);
         p.selector = MSA_SELECTOR_PROXY;
-        matches_reference(&f, &p);
+        session_matches_reference(&f, &p);
         session_case_close(&f);
     }
 }
@@ -169,7 +61,7 @@ static void models_of_experts_come_in_all_sizes(void **state) {
     t.experts.n = 16, t.experts.n_used = 3, t.experts.n_shared = 0, t.experts.n_ff = 24;
     session_case f = session_case_open(&t);
     msa_session_params p = session_case_params(&f, MSA_ATTN_MSA);
-    matches_reference(&f, &p);
+    session_matches_reference(&f, &p);
     const msa_model_info *info = msa_model_get_info(f.model);
     assert_int_equal(info->n_experts, 16);
     assert_int_equal(info->n_ff_shared, 0);
@@ -179,7 +71,7 @@ static void models_of_experts_come_in_all_sizes(void **state) {
     t.experts.n = 0, t.n_dense_layers = 0;
     f = session_case_open(&t);
     p = session_case_params(&f, MSA_ATTN_MSA);
-    matches_reference(&f, &p);
+    session_matches_reference(&f, &p);
     session_case_close(&f);
 }
 
@@ -188,15 +80,15 @@ static void index_keys_have_a_format_of_their_own(void **state) {
     (void)state;
     session_case f = session_case_family(M3);
     msa_session_params p = session_case_params(&f, MSA_ATTN_MSA);
-    record exact = run(&f, &p, N);
+    session_record exact = session_record_run(&f, &p, N);
     p.index_dtype = MSA_BF16;
-    record rounded = run(&f, &p, N);
+    session_record rounded = session_record_run(&f, &p, N);
     size_t n_ids = (size_t)(f.tiny->params.n_layers * N * f.tiny->params.n_kv_heads * p.topk);
     size_t n_other = 0;
     for (size_t i = 0; i < n_ids; i++) n_other += exact.selected[i] != rounded.selected[i];
     assert_in_range(n_other, 1, n_ids / 20);
-    free_record(&exact);
-    free_record(&rounded);
+    session_record_free(&exact);
+    session_record_free(&rounded);
     session_case_close(&f);
 }
 
@@ -207,10 +99,10 @@ static void half_keys_and_values_stay_near(void **state) {
         session_case f = session_case_family(i);
         msa_session_params p = session_case_params(&f, MSA_ATTN_DENSE);
         p.kv_dtype = MSA_F16;
-        agreement f16 = compare_with_reference(&f, &p);
+        session_agreement f16 = session_compare(&f, &p);
         assert_true(f16.worst <= 2e-3 * f16.largest);
         p.kv_dtype = MSA_BF16;
-        agreement bf16 = compare_with_reference(&f, &p);
+        session_agreement bf16 = session_compare(&f, &p);
         assert_true(bf16.worst <= 2e-2 * bf16.largest && bf16.worst > f16.worst);
         session_case_close(&f);
     }
@@ -223,9 +115,9 @@ static void odd_shapes_match_too(void **state) {
     session_case f = session_case_open(&p);
     msa_session_params params = session_case_params(&f, MSA_ATTN_MSA);
     params.chunk = 37;
-    matches_reference(&f, &params);
+    session_matches_reference(&f, &params);
     params.topk = 3, params.local = 1, params.init = 0, params.block = 32;
-    matches_reference(&f, &params);
+    session_matches_reference(&f, &params);
     session_case_close(&f);
 }
 
@@ -238,7 +130,7 @@ static void every_isa_selects_the_same(void **state) {
         msa_session_params p = session_case_params(&f, MSA_ATTN_MSA);
         for (int i = 0; i < n_isas; i++) {
             assert_int_equal(msa_isa_use(isas[i], NULL), MSA_OK);
-            matches_reference(&f, &p);
+            session_matches_reference(&f, &p);
         }
         msa_isa_use(best, NULL);
         session_case_close(&f);
@@ -253,20 +145,20 @@ static void one_by_one_equals_chunks_equals_all_at_once(void **state) {
         size_t n_logits = (size_t)N * (size_t)f.tiny->params.n_vocab;
         size_t n_ids = (size_t)(f.tiny->params.n_layers * N * f.tiny->params.n_kv_heads * p.topk);
         p.chunk = N;
-        record whole = run(&f, &p, N);
+        session_record whole = session_record_run(&f, &p, N);
         double *as_double = malloc(n_logits * sizeof *as_double);
         for (size_t j = 0; j < n_logits; j++) as_double[j] = whole.logits[j];
         const int pieces[][2] = {{64, N}, {17, N}, {N, 7}, {N, 1}}; /* chunk, tokens per feed */
         for (size_t j = 0; j < sizeof pieces / sizeof *pieces; j++) {
             p.chunk = pieces[j][0];
-            record r = run(&f, &p, pieces[j][1]);
+            session_record r = session_record_run(&f, &p, pieces[j][1]);
             assert_memory_equal(r.selected, whole.selected, n_ids * sizeof *r.selected);
-            double worst = worst_difference(r.logits, as_double, n_logits);
+            double worst = session_worst(r.logits, as_double, n_logits);
             if (worst > 1e-4) fail_msg("%s: off by %g", SESSION_FAMILIES[i], worst);
-            free_record(&r);
+            session_record_free(&r);
         }
         free(as_double);
-        free_record(&whole);
+        session_record_free(&whole);
         session_case_close(&f);
     }
 }
@@ -277,15 +169,15 @@ static void threads_give_the_same_bits(int family) {
         msa_session_params p = session_case_params(&f, (msa_attn_mode)attn);
         p.kv_dtype = MSA_F16;
         p.n_threads = 1;
-        record one = run(&f, &p, 90);
+        session_record one = session_record_run(&f, &p, 90);
         for (int n_threads = 2; n_threads <= 5; n_threads += 3) {
             p.n_threads = n_threads;
-            record many = run(&f, &p, 90);
+            session_record many = session_record_run(&f, &p, 90);
             assert_memory_equal(many.logits, one.logits,
                                 (size_t)N * (size_t)f.tiny->params.n_vocab * 4);
-            free_record(&many);
+            session_record_free(&many);
         }
-        free_record(&one);
+        session_record_free(&one);
     }
     session_case_close(&f);
 }
@@ -301,13 +193,13 @@ static void reach_of_all_is_dense(int family) {
     msa_session_params p = session_case_params(&f, MSA_ATTN_MSA);
     p.topk = 19; /* 304 tokens */
     size_t n_logits = (size_t)N * (size_t)f.tiny->params.n_vocab;
-    record sparse = run(&f, &p, N);
+    session_record sparse = session_record_run(&f, &p, N);
     p.attn = MSA_ATTN_DENSE;
-    record dense = run(&f, &p, N);
+    session_record dense = session_record_run(&f, &p, N);
     for (size_t i = 0; i < n_logits; i++)
         assert_true(fabsf(sparse.logits[i] - dense.logits[i]) <= 1e-4f);
-    free_record(&sparse);
-    free_record(&dense);
+    session_record_free(&sparse);
+    session_record_free(&dense);
     session_case_close(&f);
 }
 

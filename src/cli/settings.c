@@ -50,9 +50,18 @@ static const option ATTENTION_OPTIONS[] = {
      .kind = OPTION_CHOICE,
      .offset = offsetof(settings_args, selector),
      .argument = "S",
-     .choices = "auto|index|proxy",
-     .help = "what chooses blocks: the model's trained\n"
-             "index branch, or its own queries and keys (default: auto, the first there is)"},
+     .choices = "auto|index|proxy|means|shared|window|random|oracle",
+     .help = "what chooses blocks:\n"
+             "the trained index branch; with nothing trained, queries against keys, block\n"
+             "means or one shared key; or a control: sink + window, random, true attention\n"
+             "mass (default: auto, the index where there is one, else proxy)"},
+    {.name = "--selector-seed",
+     .kind = OPTION_INT,
+     .offset = offsetof(settings_args, seed),
+     .argument = "N",
+     .min = 0,
+     .max = INT64_MAX,
+     .help = "of the random selector (default: 0)"},
     {.name = "--block",
      .kind = OPTION_CHOICE,
      .offset = offsetof(settings_args, block),
@@ -133,6 +142,7 @@ settings_args settings_unset(void) {
                            .local = OPTION_UNSET,
                            .init = OPTION_UNSET,
                            .chunk = OPTION_UNSET,
+                           .seed = 0,
                            .layers_dense = {.n = -1}};
 }
 
@@ -165,12 +175,13 @@ static msa_status take_layers(const option_ints *given, const msa_model *model,
 msa_status settings_params(const settings_args *args, const msa_model *model,
                            msa_session_params *params, msa_error *err) {
     *params = msa_session_defaults(model);
-    if (args->selector == MSA_SELECTOR_PROXY && msa_model_get_info(model)->has_index) {
+    if (args->selector > MSA_SELECTOR_INDEX && msa_model_get_info(model)->has_index) {
         params->local = 2; /* untrained, it needs the first block and more of the neighbourhood */
         params->init = 1;
     }
     if (args->attn >= 0) params->attn = (msa_attn_mode)args->attn;
     if (args->selector >= 0) params->selector = (msa_selector)args->selector;
+    params->seed = (uint64_t)args->seed;
     if (args->block >= 0) params->block = 16 << args->block;
     if (args->kv_format >= 0) params->kv_dtype = (msa_dtype)args->kv_format;
     params->index_dtype =
@@ -207,9 +218,11 @@ bool settings_is_dense(const msa_session_params *params, int32_t layer) {
 }
 
 const char *settings_selector(const msa_session_params *params, const msa_model *model) {
+    static const char *const NAMES[] = {NULL,     "index",  "proxy",  "means",
+                                        "shared", "window", "random", "oracle"};
     if (params->selector == MSA_SELECTOR_AUTO)
         return msa_model_get_info(model)->has_index ? "index" : "proxy";
-    return params->selector == MSA_SELECTOR_INDEX ? "index" : "proxy";
+    return NAMES[params->selector];
 }
 
 /* "0-2,5": the layers that are dense. */
@@ -270,6 +283,8 @@ static bool uses_index(const msa_session_params *params, const msa_model *model)
 
 double settings_index_bytes_per_token(const msa_session_params *params, const msa_model *model) {
     const msa_model_info *info = msa_model_get_info(model);
+    if (params->attn == MSA_ATTN_MSA && params->selector == MSA_SELECTOR_SHARED)
+        return (double)info->n_layers * info->head_dim * msa_dtype_size(params->index_dtype);
     if (!uses_index(params, model)) return 0;
     return (double)(info->n_layers - info->n_dense_layers) * info->index_dim *
            msa_dtype_size(params->index_dtype);

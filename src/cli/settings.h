@@ -20,7 +20,7 @@ msa_status model_open(const model_args *args, msa_model **model, msa_error *err)
 
 typedef struct settings_args {
     int attn, selector, block, kv_format, index_format; /* index of the choice; -1: not given */
-    int64_t n_ctx, topk, local, init, chunk;
+    int64_t n_ctx, topk, local, init, chunk, seed;
     option_ints layers_dense;
 } settings_args;
 
@@ -40,7 +40,7 @@ msa_status settings_check_room(const msa_session_params *params, const msa_model
  */
 void settings_describe(const msa_session_params *params, const msa_model *model, char *text,
                        size_t size);
-/* "proxy" or "index": which one AUTO means for this model. */
+/* Its name as --selector has it; of AUTO the one it means for this model. */
 const char *settings_selector(const msa_session_params *params, const msa_model *model);
 bool settings_is_dense(const msa_session_params *params, int32_t layer);
 /* The same as an object; NULL without memory. */

@@ -1,17 +1,13 @@
 /* attention.h: which attention each layer runs, the plans of a step, and the selection.
  *
  * A step is some tokens behind the length of a sequence, planned once for every layer. Layers that
- * attend densely use msa_dense; the others select, through the index branch (its queries against
- * the index keys in the cache) or the proxy (the mean query of a group against the group's own
- * keys), then use msa_decode for up to 16 tokens and msa_sparse for more. Short contexts take the
- * same way: there the selection is everything. */
+ * attend densely use msa_dense; the others have blocks selected (selector.h), then use msa_decode
+ * for up to 16 tokens and msa_sparse for more. Short contexts take the same way: there the
+ * selection is everything. */
 #ifndef MSA_ENGINE_ATTENTION_H
 #define MSA_ENGINE_ATTENTION_H
 
-#include <stdbool.h>
-
-#include "msa/kv.h"
-#include "msa/model.h"
+#include "engine/selector.h"
 
 enum { ATTENTION_DECODE_MAX = 16 }; /* tokens a step may have to go through msa_decode */
 
@@ -19,13 +15,13 @@ typedef struct attention {
     const msa_kv *kv;
     msa_shape shape;
     int32_t n_threads;
-    bool msa, indexed; /* indexed: the index branch selects; the cache has its keys */
+    bool msa, indexed; /* indexed: the index branch selects */
     uint64_t dense_layers[4];
     bool any_dense, any_msa;
 
-    msa_plan *index, *sparse, *decode, *dense;
-    float *proxy_q; /* [max_tokens, Hkv, d]; NULL when indexed */
-    int32_t *ids;   /* [max_tokens, Hkv, k] */
+    selector selector;
+    msa_plan *sparse, *decode, *dense;
+    int32_t *ids; /* [max_tokens, Hkv, k] */
 
     /* the step */
     int64_t first, n;        /* its tokens: first .. first + n - 1 */
@@ -33,8 +29,8 @@ typedef struct attention {
                                 means over layers and groups; of the layers run so far */
 } attention;
 
-/* params must be resolved and in range; those of the cache must fit them, with index keys where
- * the index branch selects; kv is borrowed. max_tokens: of a step. *a is {0} on failure. */
+/* params must be resolved and in range; those of the cache must fit them, with a third lane where
+ * the selector has one; kv is borrowed. max_tokens: of a step. *a is {0} on failure. */
 msa_status attention_create(attention *a, const msa_session_params *params, const msa_kv *kv,
                             int32_t n_q_heads, int64_t max_tokens, msa_error *err);
 void attention_free(attention *a);
@@ -45,9 +41,9 @@ bool attention_is_dense(const attention *a, int32_t layer);
 /* Plans n tokens from position `first` on; they must be reserved in seq. */
 msa_status attention_plan(attention *a, const msa_kv_seq *seq, int64_t first, int64_t n,
                           msa_error *err);
-/* out [n, Hq, d] from q [n, Hq, d] and, in a layer with index keys, qi [n, Hkv, di]; the layer's
- * keys and values must have been written. Afterwards a->ids holds what a layer that is not dense
- * selected: [n, Hkv, k], ascending. */
+/* out [n, Hq, d] from q [n, Hq, d] and, where the index branch selects, qi [n, Hkv, di]; the
+ * layer's keys and values must have been written. Afterwards a->ids holds what a layer that is not
+ * dense selected: [n, Hkv, k], ascending. */
 msa_status attention_run(attention *a, int32_t layer, const float *q, const float *qi, float *out,
                          msa_error *err);
 

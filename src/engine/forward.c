@@ -3,6 +3,7 @@
 
 #include <omp.h>
 
+#include "attn/proxy.h"
 #include "base/error.h"
 #include "base/mem.h"
 #include "kv/arena.h"
@@ -23,10 +24,11 @@ static msa_status create_kv(forward *f, const weights *w, const msa_session_para
                         .v_dtype = params->kv_dtype,
                         .index_dtype = params->index_dtype,
                         .n_pages = params->kv_pages};
-    if (params->attn == MSA_ATTN_MSA && params->selector == MSA_SELECTOR_INDEX) {
+    if (params->attn == MSA_ATTN_MSA && selector_has_lane(params->selector)) {
+        bool indexed = params->selector == MSA_SELECTOR_INDEX;
         kv.n_index_keys = 1;
-        kv.index_dim = a->index.dim;
-        kv.first_index_layer = a->n_dense_layers;
+        kv.index_dim = indexed ? a->index.dim : a->head_dim;
+        kv.first_index_layer = indexed ? a->n_dense_layers : 0;
     }
     return msa_kv_create(&f->kv, &kv, err);
 }
@@ -36,6 +38,7 @@ static bool allocate_activations(forward *f, const weights *w) {
     size_t n = (size_t)f->max_tokens, query = (size_t)a->n_q_heads * (size_t)a->head_dim;
     size_t groups = (size_t)a->n_kv_heads, key = groups * (size_t)a->head_dim;
     size_t index = f->attention.indexed ? (size_t)a->index.dim : 0;
+    size_t lane = (size_t)msa_kv_get_params(f->kv)->index_dim;
     int64_t widest = feed_forward_widest(a);
     if ((int64_t)query > widest) widest = (int64_t)query;
     size_t workspace = gemm_workspace_floats(f->max_tokens, widest, f->n_threads);
@@ -50,7 +53,7 @@ static bool allocate_activations(forward *f, const weights *w) {
         {&f->k, key},
         {&f->v, key},
         {&f->qi, groups * index},
-        {&f->ki, index},
+        {&f->ki, lane},
         {&f->rope, rope_table_floats(&w->rope, 1)},
     };
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) {
@@ -170,6 +173,14 @@ static void make_qkv(forward *f, const weights_layer *l, const weights_index *x,
     finish_heads(f, f->ki, n, 1, di, x->k_norm);
 }
 
+/* ki of the shared selector: the mean over the groups of each token's keys. */
+static msa_status mean_keys(forward *f, int64_t n, msa_error *err) {
+    msa_shape one_group = f->attention.shape;
+    one_group.n_q_heads = one_group.n_kv_heads;
+    one_group.n_kv_heads = one_group.n_index_heads = 1;
+    return proxy_query_threads(&one_group, n, f->k, f->ki, f->n_threads, err);
+}
+
 /* x += Wo attended, then x += the feed-forward layer of norm(x). */
 static void finish_layer(forward *f, const weights_layer *l, int64_t n) {
     int64_t n_embd = f->model->weights->arch.n_embd;
@@ -185,9 +196,12 @@ static msa_status run_layer(forward *f, msa_kv_seq *seq, int32_t layer, int64_t 
     const weights *w = f->model->weights;
     const attention *a = &f->attention;
     bool indexed = a->indexed && layer >= w->arch.n_dense_layers;
+    bool shared = a->msa && a->selector.kind == MSA_SELECTOR_SHARED;
     make_qkv(f, &w->layers[layer], indexed ? &w->index[layer] : NULL, n);
-    msa_status status =
-        kv_write_threads(seq, layer, 0, n, f->k, f->v, indexed ? f->ki : NULL, f->n_threads, err);
+    msa_status status = shared ? mean_keys(f, n, err) : MSA_OK;
+    if (!status)
+        status = kv_write_threads(seq, layer, 0, n, f->k, f->v, indexed || shared ? f->ki : NULL,
+                                  f->n_threads, err);
     if (status) return status;
     double start = omp_get_wtime();
     status = attention_run(&f->attention, layer, f->q, f->qi, f->attended, err);

@@ -22,7 +22,8 @@ typedef struct forward {
     float *x, *normed;   /* [max_tokens, n_embd] the residual stream; what a projection reads */
     float *q, *attended; /* [max_tokens, Hq * d] */
     float *k, *v;        /* [max_tokens, Hkv * d] */
-    float *qi, *ki;      /* [max_tokens, (Hkv, 1) * di], of no size where no index selects */
+    float *qi, *ki;      /* [max_tokens, Hkv * di] of the index branch, [max_tokens, di] of the
+                            third lane; of no size where there is none */
     feed_forward feed_forward;
     float *rope;           /* table of the step's positions */
     float *gemm_workspace; /* for weights of the greatest n_in, or NULL */

@@ -33,10 +33,8 @@ static msa_status check_selector(const msa_session_params *p, const msa_model *m
     const msa_model_info *info = msa_model_get_info(model);
     if ((int)p->selector < 0 || p->selector > MSA_SELECTOR_ORACLE)
         return error_set(err, MSA_E_ARG, "selector %d is not known", (int)p->selector);
-    if (p->selector > MSA_SELECTOR_PROXY)
-        return error_set(err, MSA_E_UNSUPPORTED,
-                         "selector %d is not built yet; auto, index and proxy are",
-                         (int)p->selector);
+    if (p->selector == MSA_SELECTOR_MEANS || p->selector == MSA_SELECTOR_ORACLE)
+        return error_set(err, MSA_E_UNSUPPORTED, "selector %d is not built yet", (int)p->selector);
     if (p->selector == MSA_SELECTOR_INDEX && !info->has_index)
         return error_set(err, MSA_E_UNSUPPORTED,
                          "the index selector needs index projections (query and key) in every "
@@ -90,7 +88,7 @@ msa_status session_params_resolve(msa_session_params *p, const msa_model *model,
                        .n_kv_heads = info->n_kv_heads,
                        .head_dim = info->head_dim,
                        .n_index_heads = info->n_kv_heads,
-                       .n_index_keys = indexed ? 1 : info->n_kv_heads,
+                       .n_index_keys = selector_has_lane(p->selector) ? 1 : info->n_kv_heads,
                        .index_dim = indexed ? info->index_dim : info->head_dim,
                        .block = p->block,
                        .topk = p->topk,

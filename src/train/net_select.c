@@ -1,56 +1,17 @@
 /* net_select.c: see net_select.h. */
 #include "train/net_select.h"
 
+#include "attn/fixed.h"
 #include "base/random.h"
 
 /* Purposes of the random streams of a step; those of a layer's rows are below. */
 #define ROWS_STREAM ((uint64_t)1 << 56)
 
-static void sort(int32_t *ids, int32_t n) {
-    for (int32_t i = 1; i < n; i++) {
-        int32_t id = ids[i], j = i;
-        for (; j > 0 && ids[j - 1] > id; j--) ids[j] = ids[j - 1];
-        ids[j] = id;
-    }
-}
-
-static bool holds(const int32_t *ids, int32_t n, int32_t id) {
-    for (int32_t i = 0; i < n; i++)
-        if (ids[i] == id) return true;
-    return false;
-}
-
-/* m different numbers of first .. end - 1 (Floyd's way: no list of candidates). */
-static void draw(uint64_t stream, int32_t first, int32_t end, int32_t m, int32_t *out) {
-    int32_t n = 0;
-    for (int32_t j = end - first - m; j < end - first; j++) {
-        int32_t pick = first + (int32_t)random_below(stream, (uint64_t)n, (uint64_t)j + 1);
-        out[n] = holds(out, n, pick) ? first + j : pick;
-        n++;
-    }
-}
-
 static void fill_row(const net *n, int32_t layer, int64_t position, int32_t group, int32_t *ids) {
-    const msa_shape *s = &n->shape;
-    int32_t own = (int32_t)(position / s->block), k = s->topk, used = 0;
-    int32_t init = s->init, local = s->local, m;
-    if (own < k) {
-        for (; used <= own; used++) ids[used] = used;
-        for (; used < k; used++) ids[used] = -1;
-        return;
-    }
-    if (n->mode.selection == NET_SELECT_SINK_WINDOW) {
-        init = s->init > 1 ? s->init : 1;
-        if (init > k - 1) init = k - 1;
-        local = k - init;
-    }
-    for (int32_t i = 0; i < init; i++) ids[used++] = i;
-    for (int32_t i = 0; i < local; i++) ids[used++] = own - i;
-    if ((m = k - init - local) > 0) {
-        uint64_t purpose = (uint64_t)layer << 44 | (uint64_t)position << 12 | (uint64_t)group;
-        draw(random_stream(n->mode.seed, purpose), init, own + 1 - local, m, ids + used);
-    }
-    sort(ids, k);
+    if (n->mode.selection == NET_SELECT_SINK_WINDOW)
+        fixed_window(&n->shape, position, ids);
+    else
+        fixed_random(&n->shape, position, fixed_stream(n->mode.seed, layer, position, group), ids);
 }
 
 void select_fixed(const net *n, int32_t layer, int32_t *ids) {

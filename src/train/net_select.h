@@ -7,10 +7,8 @@
 
 /* ids [T, Hkv, topk], ascending, -1 behind them; a row with at most topk visible blocks takes them
  * all.
- *   SINK_WINDOW  the first max(init, 1) blocks (fewer if topk leaves no room for the own one) and
- *                the trailing ones up to topk
- *   RANDOM       the forced blocks, and others drawn by the mode's seed, layer, position in the
- *                document and group */
+ *   SINK_WINDOW  attn/fixed.h's window
+ *   RANDOM       its random, drawn by the mode's seed, layer, position in the document and group */
 void select_fixed(const net *n, int32_t layer, int32_t *ids);
 
 /* Rows of the batch, ascending: of each document `most`, one from each of as many equal parts of

@@ -14,6 +14,7 @@
 
 static const float NORM_EPS = 1e-5f, EXPERTS_SCALE = 2;
 static const double ROPE_BASE = 10000;
+enum { MOST_BLOCKS = 512 };
 
 tiny_params tiny_defaults(const char *architecture, uint64_t seed) {
     return (tiny_params){.architecture = architecture,
@@ -369,21 +370,11 @@ static double dot(const double *a, const double *b, int n) {
     return sum;
 }
 
-/* What selects for group g at position t: its query of `width`, and key j at k + j * stride. */
-typedef struct chooser {
-    const double *q, *k;
-    int width, stride;
-} chooser;
-
-/* The blocks for the query at position t, ascending, then -1. */
-static void select_blocks(const msa_shape *s, const chooser *c, int t, int32_t *ids) {
+/* The blocks for the query at position t with these scores, ascending, then -1. */
+static void select_blocks(const msa_shape *s, const double *score, int t, int32_t *ids) {
     int own = t / s->block, n = 0;
-    bool chosen[512] = {false};
-    double score[512];
+    bool chosen[MOST_BLOCKS] = {false};
     for (int b = 0; b <= own; b++) {
-        score[b] = -INFINITY;
-        for (int j = b * s->block; j < (b + 1) * s->block && j <= t; j++)
-            score[b] = fmax(score[b], dot(c->q, c->k + j * c->stride, c->width));
         chosen[b] = b < s->init || b > own - s->local;
         n += chosen[b];
     }
@@ -450,30 +441,84 @@ static void make_qkv(layer_run *r) {
     free(y);
 }
 
-static void choose(const layer_run *r, const msa_shape *s, int t, int g, int32_t *ids) {
-    const tiny_params *p = &r->m->params;
-    int d = p->head_dim, group = p->n_q_heads / p->n_kv_heads, di = p->index.dim;
-    double mean[256] = {0};
-    if (s->n_index_keys == 1 && r->l->index_q) {
-        chooser index = {r->qi + (t * p->n_kv_heads + g) * di, r->ki, di, di};
-        select_blocks(s, &index, t, ids);
-        return;
+/* score[b]: the greatest product of q with a key of the block; key j at k + j * stride. */
+static void score_by_maxima(const msa_shape *s, const double *q, const double *k, int width,
+                            int stride, int t, double *score) {
+    for (int j = 0; j <= t; j++) {
+        double x = dot(q, k + j * stride, width), *best = &score[j / s->block];
+        if (j % s->block == 0 || x > *best) *best = x;
     }
-    for (int h = g * group; h < (g + 1) * group; h++)
-        for (int c = 0; c < d; c++) mean[c] += r->q[(t * p->n_q_heads + h) * d + c] / group;
-    chooser proxy = {mean, r->k + g * d, d, p->n_kv_heads * d};
-    select_blocks(s, &proxy, t, ids);
 }
 
-static void attend_and_project(layer_run *r, const msa_shape *s, int32_t *selected) {
+/* The product of q with the mean of the keys of each block that position t sees. */
+static void score_by_means(const msa_shape *s, const double *q, const double *k, int width,
+                           int stride, int t, double *score) {
+    for (int b = 0; b <= t / s->block; b++) {
+        int end = (b + 1) * s->block <= t + 1 ? (b + 1) * s->block : t + 1;
+        score[b] = 0;
+        for (int j = b * s->block; j < end; j++)
+            score[b] += dot(q, k + j * stride, width) / (end - b * s->block);
+    }
+}
+
+/* The share of the attention of group g's heads that each block has, mean over the heads. */
+static void score_by_mass(const layer_run *r, const msa_shape *s, int t, int g, double *score) {
+    const tiny_params *p = &r->m->params;
+    int d = p->head_dim, group = p->n_q_heads / p->n_kv_heads;
+    for (int b = 0; b <= t / s->block; b++) score[b] = 0;
+    for (int h = g * group; h < (g + 1) * group; h++) {
+        double sum = 0;
+        for (int pass = 0; pass < 2; pass++)
+            for (int j = 0; j <= t; j++) {
+                double x = exp(
+                    dot(r->q + (t * p->n_q_heads + h) * d, r->k + (j * p->n_kv_heads + g) * d, d) /
+                    sqrt(d));
+                if (pass)
+                    score[j / s->block] += x / sum / group;
+                else
+                    sum += x;
+            }
+    }
+}
+
+static void choose(const layer_run *r, const tiny_choice *c, int t, int g, int32_t *ids) {
+    const tiny_params *p = &r->m->params;
+    const msa_shape *s = c->shape;
+    int d = p->head_dim, group = p->n_q_heads / p->n_kv_heads, di = p->index.dim;
+    double mean[256] = {0}, *keys = NULL, score[MOST_BLOCKS];
+    for (int h = g * group; h < (g + 1) * group; h++)
+        for (int i = 0; i < d; i++) mean[i] += r->q[(t * p->n_q_heads + h) * d + i] / group;
+    switch (c->selector) {
+    case MSA_SELECTOR_INDEX:
+        score_by_maxima(s, r->qi + (t * p->n_kv_heads + g) * di, r->ki, di, di, t, score);
+        break;
+    case MSA_SELECTOR_MEANS:
+        score_by_means(s, mean, r->k + g * d, d, p->n_kv_heads * d, t, score);
+        break;
+    case MSA_SELECTOR_SHARED:
+        keys = calloc((size_t)((t + 1) * d), sizeof *keys);
+        for (int i = 0; i < (t + 1) * p->n_kv_heads * d; i++)
+            keys[i / (p->n_kv_heads * d) * d + i % d] += r->k[i] / p->n_kv_heads;
+        score_by_maxima(s, mean, keys, d, d, t, score);
+        free(keys);
+        break;
+    case MSA_SELECTOR_ORACLE: score_by_mass(r, s, t, g, score); break;
+    default: score_by_maxima(s, mean, r->k + g * d, d, p->n_kv_heads * d, t, score);
+    }
+    select_blocks(s, score, t, ids);
+}
+
+/* choice NULL: dense. */
+static void attend_and_project(layer_run *r, const tiny_choice *choice, int32_t *selected) {
     const tiny_params *p = &r->m->params;
     int d = p->head_dim, nq = p->n_q_heads * d, group = p->n_q_heads / p->n_kv_heads;
     double *o = malloc((size_t)(nq + p->n_embd) * sizeof *o), *y = o + nq;
+    const msa_shape *s = choice ? choice->shape : NULL;
     int32_t ids[64];
     for (int t = 0; t < r->n; t++) {
         for (int g = 0; g < p->n_kv_heads; g++) {
             const double *q = r->q + t * nq;
-            if (s) choose(r, s, t, g, ids);
+            if (s) choose(r, choice, t, g, ids);
             if (s && selected)
                 memcpy(selected + (t * p->n_kv_heads + g) * s->topk, ids,
                        (size_t)s->topk * sizeof *ids);
@@ -541,9 +586,10 @@ static void run_feed_forward(layer_run *r, int layer) {
     free(y);
 }
 
-void tiny_forward(const tiny_model *m, const int32_t *ids, int n, const msa_shape *shape,
+void tiny_forward(const tiny_model *m, const int32_t *ids, int n, const tiny_choice *choice,
                   uint64_t dense_layers, double *logits, int32_t *selected) {
     const tiny_params *p = &m->params;
+    const msa_shape *shape = choice ? choice->shape : NULL;
     int nq = p->n_q_heads * p->head_dim, nkv = p->n_kv_heads * p->head_dim;
     layer_run r = {.m = m, .n = n};
     int ni = (p->n_kv_heads + 1) * p->index.dim;
@@ -558,10 +604,10 @@ void tiny_forward(const tiny_model *m, const int32_t *ids, int n, const msa_shap
     size_t per_layer = shape ? (size_t)(n * p->n_kv_heads * shape->topk) : 0;
     if (selected) memset(selected, 0xff, (size_t)p->n_layers * per_layer * sizeof *selected);
     for (int l = 0; l < p->n_layers; l++) {
-        const msa_shape *s = dense_layers >> l & 1 ? NULL : shape;
+        const tiny_choice *c = dense_layers >> l & 1 ? NULL : choice;
         r.l = &m->layers[l];
         make_qkv(&r);
-        attend_and_project(&r, s, selected ? selected + (size_t)l * per_layer : NULL);
+        attend_and_project(&r, c, selected ? selected + (size_t)l * per_layer : NULL);
         run_feed_forward(&r, l);
     }
     const float *output = m->output ? m->output : m->embedding;

@@ -4,7 +4,7 @@
 #ifndef MSA_TESTS_TINY_MODEL_H
 #define MSA_TESTS_TINY_MODEL_H
 
-#include "msa/attn.h"
+#include "msa/model.h"
 #include "support/support.h"
 
 typedef struct tiny_params {
@@ -52,12 +52,16 @@ void tiny_write(const tiny_model *m, const char *path);
 /* Its index branch as a file of its own. */
 void tiny_write_index(const tiny_model *m, const char *path);
 
-/* logits [n][n_vocab] after each of n tokens from position 0. shape NULL: dense; else MSA with the
- * index branch where the shape has one index key, else the proxy selector; layers of the mask
- * `dense_layers` dense. selected (or NULL) gets the ids chosen
- * in layer l by token t for group g at [((l * n + t) * Hkv + g) * topk], ascending, then -1; rows
- * of dense layers all -1. */
-void tiny_forward(const tiny_model *m, const int32_t *ids, int n, const msa_shape *shape,
+typedef struct tiny_choice {
+    const msa_shape *shape;
+    msa_selector selector; /* one that scores; not AUTO */
+} tiny_choice;
+
+/* logits [n][n_vocab] after each of n tokens from position 0. choice NULL: dense; else MSA, layers
+ * of the mask `dense_layers` dense. selected (or NULL) gets the ids chosen in layer l by token t
+ * for group g at [((l * n + t) * Hkv + g) * topk], ascending, then -1; rows of dense layers all
+ * -1. */
+void tiny_forward(const tiny_model *m, const int32_t *ids, int n, const tiny_choice *choice,
                   uint64_t dense_layers, double *logits, int32_t *selected);
 
 #endif
