@@ -25,7 +25,7 @@ sys.dont_write_bytecode = True
 
 from claims import NO, UNDECIDED, YES, decide  # noqa: E402
 from description import Description, Mistake, merge  # noqa: E402
-from figures import Figure, difference, wilson  # noqa: E402
+from figures import Figure, Value, difference, wilson  # noqa: E402
 from records import RunLog  # noqa: E402
 
 
@@ -175,6 +175,10 @@ class Descriptions(unittest.TestCase):
         self.assertEqual(merged, {"a": {"b": 1, "e": 3}, "d": [2]})
 
 
+def figure(unit, values, n=0):
+    return Figure({seed: Value(value, n) for seed, value in values.items()}, unit)
+
+
 class Figures(unittest.TestCase):
     def test_intervals_are_those_of_the_textbook(self):
         low, high = wilson(0.5, 100)
@@ -182,24 +186,34 @@ class Figures(unittest.TestCase):
         self.assertAlmostEqual(high, 0.5962, 4)
         self.assertAlmostEqual(wilson(1.0, 10)[0], 0.7225, 4)
         # Three values, mean 2, deviation 1: 4.303 / sqrt(3).
-        low, high = Figure({1: 1.0, 2: 2.0, 3: 3.0}, {}, "loss").interval
+        low, high = figure("loss", {1: 1.0, 2: 2.0, 3: 3.0}).interval
         self.assertAlmostEqual(high - 2, 2.4843, 3)
         self.assertAlmostEqual(2 - low, 2.4843, 3)
 
     def test_seeds_that_agree_prove_no_more_than_their_answers(self):
-        perfect = Figure({1: 1.0, 2: 1.0, 3: 1.0}, {1: 10, 2: 10, 3: 10}, "share")
+        perfect = figure("share", {1: 1.0, 2: 1.0, 3: 1.0}, n=10)
         self.assertAlmostEqual(perfect.interval[0], wilson(1.0, 30)[0])
         gap = difference(perfect, perfect)
         self.assertEqual(gap.mean, 0)
         self.assertGreater(gap.interval[1], 0.05)
 
     def test_differences_are_paired_by_seed(self):
-        a = Figure({1: 1.1, 2: 2.1, 3: 3.1}, {}, "loss")
-        b = Figure({1: 1.0, 2: 2.0, 4: 9.0}, {}, "loss")
+        a = figure("loss", {1: 1.1, 2: 2.1, 3: 3.1})
+        b = figure("loss", {1: 1.0, 2: 2.0, 4: 9.0})
         gap = difference(a, b)
         self.assertEqual(set(gap.by_seed), {1, 2})
         self.assertAlmostEqual(gap.mean, 0.1)
         self.assertAlmostEqual(gap.interval[1], 0.1)
+
+    def test_differences_of_answers_are_paired_by_question(self):
+        # 100 questions, a loses 4 that b has: (5 - 16 / 102) / 102^2 is the variance.
+        right = {q: 1.0 for q in range(100)}
+        wrong = {**right, **{q: 0.0 for q in range(4)}}
+        a = Figure({1: Value(0.96, 100, wrong)}, "share")
+        b = Figure({1: Value(1.0, 100, right)}, "share")
+        low, high = difference(a, b).interval
+        self.assertAlmostEqual((low + high) / 2, -0.04)
+        self.assertAlmostEqual((high - low) / 2, 1.96 * math.sqrt(5 - 16 / 102) / 102)
 
     def test_rules_decide(self):
         self.assertEqual(decide("worse", 0.2, (0.1, 0.3), 0.1), YES)

@@ -21,6 +21,8 @@ class Facts:
             f"{starts[0]['parameters'] / 1e6:.2f} M parameters, "
             f"{starts[0]['index_parameters'] / 1e6:.3f} M of them the index branch."
         ]
+        lines += self.shape_lines(starts[0]["config"])
+        lines.append(f"- Runs: {self.run_line()}")
         seeds = ", ".join(str(s) for s in self.description.seeds)
         lines.append(
             f"- Seeds: {seeds}. A seed decides the weights and the order of the data, "
@@ -57,6 +59,34 @@ class Facts:
         return note + "\n\n" + "\n\n".join(parts)
 
     # ---- lines -----------------------------------------------------------------------------------
+
+    def shape_lines(self, config):
+        model, index = config["model"], config["model"]["index"]
+        context, keys = config["data"]["context"], index["block"] * index["topk"]
+        moe = model["moe"]
+        mixture = f", {moe['used']} of {moe['experts']} experts" if moe["experts"] else ""
+        return [
+            f"- Model: {model['family']}, {model['layers']} layers of width {model['width']}, the "
+            f"first {model['dense_layers']} dense; {model['heads']} query heads in "
+            f"{model['kv_heads']} groups{mixture}.",
+            f"- Context: {context} tokens in training; a query reads {index['topk']} blocks of "
+            f"{index['block']}, {keys} keys, 1/{context / keys:g} of it.",
+        ]
+
+    def run_line(self):
+        """The phases of each run, of the first seed that has any."""
+        said = {}
+        for run in self.description.runs:
+            start = self.records.log(run).start
+            if start is None or run.name in said:
+                continue
+            no_kl = start["config"]["recipe"]["kl_warmup"] == "off"
+            phases = []
+            for phase in start["phases"]:
+                name = "dense" if no_kl and phase["name"] == "warm-up" else phase["name"]
+                phases.append(f"{name} {phase['to'] - phase['from']}")
+            said[run.name] = f"{self.description.title_of(run.name)}: {', '.join(phases)} steps"
+        return "; ".join(said.values()) + "."
 
     def data_line(self, start):
         facts = read_json(self.description.out / "machine.json") or {}

@@ -35,11 +35,19 @@ def wilson(share, n):
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-class Figure:
-    """A measure over seeds: values by seed, and how many answers (or tokens) are behind each."""
+class Value:
+    """Of one seed: n answers behind it, and the score of each by its question, where kept."""
 
-    def __init__(self, by_seed, counts, unit):
-        self.by_seed, self.counts, self.unit = by_seed, counts, unit
+    def __init__(self, value, n=0, answers=None):
+        self.value, self.n, self.answers = value, n, answers or {}
+
+
+class Figure:
+    """A measure over seeds."""
+
+    def __init__(self, found, unit):
+        self.found, self.unit = found, unit
+        self.by_seed = {seed: one.value for seed, one in found.items()}
 
     def __bool__(self):
         return bool(self.by_seed)
@@ -68,8 +76,9 @@ class Figure:
         if len(values) > 1:
             half = t95(len(values)) * deviation(values) / math.sqrt(len(values))
             low, high = self.mean - half, self.mean + half
-        if self.unit == "share" and sum(self.counts.values()) > 0:
-            of_answers = wilson(self.mean, sum(self.counts.values()))
+        n = sum(one.n for one in self.found.values())
+        if self.unit == "share" and n > 0:
+            of_answers = wilson(self.mean, n)
             low, high = min(low, of_answers[0]), max(high, of_answers[1])
         if self.unit in MORE_IS_BETTER:
             low, high = max(0.0, low), min(1.0, high)
@@ -77,26 +86,40 @@ class Figure:
 
 
 def difference(a, b):
-    """a - b, paired by seed. Of shares from finite exams the answers' own error is added: where
-    the seeds agree to the last answer, the exam may still be too short to tell."""
+    """a - b, paired by seed. The error of shares is at least that of their answers: where the seeds
+    agree to the last answer, the exam may still be too short to tell."""
     seeds = [s for s in a.by_seed if s in b.by_seed]
     pairs = {s: a.by_seed[s] - b.by_seed[s] for s in seeds}
-    return Difference(pairs, answers_error(a, seeds), answers_error(b, seeds))
+    if a.unit != "share":
+        return Difference(pairs, 0.0)
+    gaps = []
+    for s in seeds:
+        one, other = a.found[s].answers, b.found[s].answers
+        gaps += [one[q] - other[q] for q in one if q in other]
+    if gaps:
+        return Difference(pairs, paired_error(gaps))
+    return Difference(pairs, math.hypot(answers_error(a, seeds), answers_error(b, seeds)))
+
+
+def paired_error(gaps):
+    """Standard error of the mean gap between two answers to one question, with half a pair added
+    to each kind (Agresti and Min 2005): never 0."""
+    n = len(gaps) + 2
+    return math.sqrt(sum(g * g for g in gaps) + 1 - sum(gaps) ** 2 / n) / n
 
 
 def answers_error(figure, seeds):
-    """Standard error of a mean share by its answers; Wilson's half width / z, never 0."""
-    n = sum(figure.counts.get(s, 0) for s in seeds)
-    if figure.unit != "share" or n == 0:
+    """Standard error of a mean share by its answers: Wilson's half width / z, never 0."""
+    n = sum(figure.found[s].n for s in seeds)
+    if n == 0:
         return 0.0
     low, high = wilson(mean([figure.by_seed[s] for s in seeds]), n)
     return (high - low) / (2 * Z95)
 
 
 class Difference:
-    def __init__(self, by_seed, error_a, error_b):
-        self.by_seed = by_seed
-        self.error = math.hypot(error_a, error_b)
+    def __init__(self, by_seed, error):
+        self.by_seed, self.error = by_seed, error
 
     def __bool__(self):
         return bool(self.by_seed)

@@ -13,11 +13,13 @@ import json
 import math
 from pathlib import Path
 
-from figures import MORE_IS_BETTER, Figure
+from figures import MORE_IS_BETTER, Figure, Value
 from work import read_json
 
 # Selectors that stand for "what the model was trained with".
 OWN = ("own", "index")
+# What tells one question of an evaluation from another.
+QUESTION = ("task", "length", "depth", "sample")
 
 
 def read_lines(path):
@@ -92,7 +94,7 @@ class Records:
         goes over the measure's own."""
         measure = self.description.d["measures"][measure_name]
         measure = {**measure, "where": {**measure.get("where", {}), **where}}
-        by_seed, counts = {}, {}
+        by_seed = {}
         for seed in self.description.seeds:
             run = self.description.run_of(run_name, seed)
             if run is None:
@@ -100,12 +102,12 @@ class Records:
             found = None
             status = self.status(run)
             if status == "failed":
-                found = worst(measure["unit"]), 0
+                found = Value(worst(measure["unit"]))
             elif status == "done":
                 found = self.value(measure, run, selector)
-            if found is not None and not math.isnan(found[0]):
-                by_seed[seed], counts[seed] = found
-        return Figure(by_seed, counts, measure["unit"])
+            if found is not None and not math.isnan(found.value):
+                by_seed[seed] = found
+        return Figure(by_seed, measure["unit"])
 
     def is_solved(self, name, run_name):
         """Whether dense attention on a run's weights solves what the measure asks; elsewhere a
@@ -115,7 +117,7 @@ class Records:
         return not dense or dense.mean >= measure.get("solved", 0.5)
 
     def value(self, measure, run, selector):
-        """(value, number of answers or tokens) or None."""
+        """A Value, or None where there is no record."""
         source = measure["from"]
         if source == "exam":
             return self.of_exam(measure, self.log(run), selector)
@@ -130,22 +132,22 @@ class Records:
         one = (log.exam or {}).get("sources", {}).get(measure["where"]["source"], {})
         if side is None or one.get(side) is None:
             return None
-        return one[side], one["n"]
+        return Value(one[side], one["n"])
 
     def of_diagnosis(self, measure, log, selector):
         record = log.diagnosis or {}
         if selector not in OWN or record.get("captured") is None:
             return None
         if measure["value"] == "ratio":
-            return record["captured"] / record["oracle"], 0
-        return record[measure["value"]], 0
+            return Value(record["captured"] / record["oracle"])
+        return Value(record[measure["value"]])
 
     def of_steps(self, measure, log, selector):
         if selector not in OWN and selector != "dense":
             return None
         how = measure.get("how", "last")
         if how == "spikes":
-            return len(log.spikes), 0
+            return Value(len(log.spikes))
         values = [
             r[measure["value"]]
             for _, r in sorted(log.steps.items())
@@ -153,7 +155,8 @@ class Records:
         ]
         if not values:
             return None
-        return {"last": values[-1], "max": max(values), "mean": sum(values) / len(values)}[how], 0
+        means = {"last": values[-1], "max": max(values), "mean": sum(values) / len(values)}
+        return Value(means[how])
 
     def of_results(self, measure, evaluation, run, selector):
         path = self.description.results(evaluation, run)
@@ -172,9 +175,8 @@ class Records:
             return None
         weights = [x.get("tokens", 1) for x in lines]
         value = sum(x[field] * w for x, w in zip(lines, weights)) / sum(weights)
-        if measure["unit"] == "share":
-            value /= 100
-        return value, sum(weights)
+        answers = {tuple(x.get(k) for k in QUESTION): x[field] for x in lines}
+        return Value(value, len(lines), answers if "sample" in lines[0] else {})
 
 
 def fits(found, wanted):
