@@ -40,8 +40,8 @@ typedef struct msa_eval_task {
     int32_t uses_questions; /* 1: needs params.squad or params.hotpotqa */
 } msa_eval_task;
 
-/* All there are, RULER's thirteen first. */
-MSA_API const msa_eval_task *msa_eval_get_tasks(size_t *n);
+/* The i-th of all there are, RULER's thirteen first; NULL behind the last. */
+MSA_API const msa_eval_task *msa_eval_get_task(size_t i);
 
 /* ---- an evaluation --------------------------------------------------------------------------- */
 

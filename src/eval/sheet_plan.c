@@ -1,0 +1,167 @@
+/* sheet_plan.c: what is asked of whom, see sheet.h; all of it is checked first. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "eval/sheet.h"
+
+static msa_status no_memory(msa_error *err) {
+    return error_set(err, MSA_E_NOMEM, "no memory for an evaluation");
+}
+
+/* ---- selectors ------------------------------------------------------------------------------- */
+
+/* In the order of msa_selector. */
+static const char *const SELECTORS[] = {"auto",   "index",  "proxy",  "means",
+                                        "shared", "window", "random", "oracle"};
+enum { N_SELECTORS = sizeof SELECTORS / sizeof *SELECTORS };
+
+static int number_of(const char *name) {
+    for (int i = 0; i < N_SELECTORS; i++)
+        if (strcmp(name, SELECTORS[i]) == 0) return i;
+    return -1;
+}
+
+const char *sheet_selector(const msa_model *model, const char *name) {
+    if (strcmp(name, "dense") == 0) return "dense";
+    int number = number_of(name);
+    if (number == MSA_SELECTOR_AUTO)
+        number = msa_model_get_info(model)->has_index ? MSA_SELECTOR_INDEX : MSA_SELECTOR_PROXY;
+    return number < 0 ? NULL : SELECTORS[number];
+}
+
+/* Random blocks are drawn anew for each sample. */
+msa_session_params sheet_session(const msa_eval *e, size_t s, const sheet_cell *cell,
+                                 int64_t sample) {
+    msa_session_params p = e->session;
+    int number = number_of(e->selectors[s]);
+    p.attn = number < 0 ? MSA_ATTN_DENSE : MSA_ATTN_MSA;
+    p.selector = number < 0 ? MSA_SELECTOR_AUTO : (msa_selector)number;
+    p.seed = hash_u64(e->session.seed ^ hash_u64((uint64_t)sample + 1));
+    p.n_ctx = (int32_t)cell->length;
+    p.kv_pages = 0;
+    return p;
+}
+
+static msa_status add_selector(msa_eval *e, const char *name, msa_error *err) {
+    const char *known = sheet_selector(e->model, name);
+    if (!known)
+        return error_set(err, MSA_E_ARG,
+                         "there is no selector '%.40s'; expected dense, index, proxy, means, "
+                         "shared, window, random, oracle or auto",
+                         name);
+    for (size_t i = 0; i < e->n_selectors; i++)
+        if (e->selectors[i] == known)
+            return i == 0 ? MSA_OK : error_set(err, MSA_E_ARG, "selector %s is given twice", known);
+    e->selectors[e->n_selectors++] = known; /* distinct names are fewer than there is room for */
+    return MSA_OK;
+}
+
+/* A session of each is tried: the reason why one can't be is the engine's. */
+static msa_status plan_selectors(msa_eval *e, const msa_eval_params *params, msa_error *err) {
+    const sheet_cell small = {.length = 64};
+    msa_status status = MSA_OK;
+    e->selectors[e->n_selectors++] = "dense";
+    for (size_t i = 0; i < params->n_selectors && status == MSA_OK; i++)
+        status = add_selector(e, params->selectors[i], err);
+    for (size_t i = 0; i < e->n_selectors && status == MSA_OK; i++) {
+        msa_session *session = NULL;
+        msa_session_params p = sheet_session(e, i, &small, 0);
+        status = msa_session_create(&session, e->model, &p, err);
+        msa_session_free(session);
+        if (status != MSA_OK) status = error_prefix(err, status, "selector %s: ", e->selectors[i]);
+    }
+    return status;
+}
+
+/* ---- cells ----------------------------------------------------------------------------------- */
+
+static bool has_depth(const quiz *q) {
+    return strcmp(q->task.suite, "needle") == 0;
+}
+
+static msa_status check_lists(const msa_eval_params *p, msa_error *err) {
+    if (!p->n_tasks || !p->tasks) return error_set(err, MSA_E_ARG, "there is no task to ask");
+    if (!p->n_lengths || !p->lengths)
+        return error_set(err, MSA_E_ARG, "there is no length to ask at");
+    if (p->n_samples < 1 || p->n_samples > 1000000)
+        return error_set(err, MSA_E_ARG, "samples: expected 1 to 1000000, found %lld",
+                         (long long)p->n_samples);
+    if (!(p->void_below >= 0 && p->void_below <= 100))
+        return error_set(err, MSA_E_ARG, "void_below: expected 0 to 100, found %g", p->void_below);
+    for (size_t i = 0; i < p->n_lengths; i++) {
+        if (p->lengths[i] < 64 || p->lengths[i] > 1 << 28)
+            return error_set(err, MSA_E_ARG, "length %lld: expected 64 to %d tokens",
+                             (long long)p->lengths[i], 1 << 28);
+        for (size_t k = 0; k < i; k++)
+            if (p->lengths[k] == p->lengths[i])
+                return error_set(err, MSA_E_ARG, "length %lld is given twice",
+                                 (long long)p->lengths[i]);
+    }
+    for (size_t i = 0; i < p->n_depths; i++)
+        if (!(p->depths[i] >= 0 && p->depths[i] <= 100))
+            return error_set(err, MSA_E_ARG, "depth %g: expected 0 to 100 %%", p->depths[i]);
+    return MSA_OK;
+}
+
+static msa_status plan_tasks(msa_eval *e, const msa_eval_params *p, msa_error *err) {
+    e->quizzes = mem_calloc(p->n_tasks, sizeof *e->quizzes);
+    if (!e->quizzes) return no_memory(err);
+    e->n_tasks = p->n_tasks;
+    for (size_t i = 0; i < p->n_tasks; i++) {
+        msa_status status = quizzes_find(&e->quizzes[i], p->tasks[i], err);
+        if (status != MSA_OK) return status;
+        for (size_t k = 0; k < i; k++)
+            if (e->quizzes[k] == e->quizzes[i])
+                return error_set(err, MSA_E_ARG, "task %s is given twice", p->tasks[i]);
+        if (has_depth(e->quizzes[i]) && !p->n_depths)
+            return error_set(err, MSA_E_ARG, "task %s: there is no depth to ask at", p->tasks[i]);
+    }
+    return MSA_OK;
+}
+
+static msa_status plan_cells(msa_eval *e, const msa_eval_params *p, msa_error *err) {
+    size_t n = 0;
+    for (size_t t = 0; t < p->n_tasks; t++)
+        n += p->n_lengths * (has_depth(e->quizzes[t]) ? p->n_depths : 1);
+    e->cells = mem_calloc(n, sizeof *e->cells);
+    if (!e->cells) return no_memory(err);
+    for (size_t t = 0; t < p->n_tasks; t++)
+        for (size_t l = 0; l < p->n_lengths; l++)
+            for (size_t d = 0; d < (has_depth(e->quizzes[t]) ? p->n_depths : 1); d++) {
+                sheet_cell *cell = &e->cells[e->n_cells++];
+                cell->quiz = e->quizzes[t];
+                cell->length = p->lengths[l];
+                cell->depth = has_depth(cell->quiz) ? p->depths[d] : NAN;
+            }
+    return MSA_OK;
+}
+
+/* Whether the smallest question fits, by making the first sample. */
+static msa_status try_cells(msa_eval *e, msa_error *err) {
+    msa_status status = MSA_OK;
+    for (size_t i = 0; i < e->n_cells && status == MSA_OK; i++) {
+        const sheet_cell *cell = &e->cells[i];
+        if (i > 0 && cell[-1].quiz == cell->quiz && cell[-1].length == cell->length) continue;
+        status = asker_try(&e->asker, cell->quiz, cell->length, cell->depth, &e->question, err);
+    }
+    return status;
+}
+
+msa_status sheet_plan(msa_eval *e, const msa_eval_params *p, msa_error *err) {
+    msa_status status = check_lists(p, err);
+    if (status == MSA_OK) status = plan_tasks(e, p, err);
+    if (status == MSA_OK) status = plan_cells(e, p, err);
+    if (status == MSA_OK) status = plan_selectors(e, p, err);
+    if (status == MSA_OK) status = asker_open(&e->asker, e->model, p, e->quizzes, e->n_tasks, err);
+    for (size_t i = 0; i < e->n_cells && status == MSA_OK; i++)
+        quiz_full_name(e->cells[i].quiz, e->asker.has_text, e->cells[i].name);
+    if (status == MSA_OK) status = try_cells(e, err);
+    if (status != MSA_OK) return status;
+    size_t n;
+    e->n_samples = p->n_samples;
+    if (size_mul(e->n_cells, (size_t)p->n_samples, &n) && size_mul(n, e->n_selectors, &n))
+        e->answers = mem_calloc(n, sizeof *e->answers);
+    return e->answers ? MSA_OK : no_memory(err);
+}
