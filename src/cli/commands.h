@@ -14,6 +14,11 @@ typedef struct command {
 
 msa_status command_run(int argc, char **argv, msa_error *err);
 msa_status command_eval_ppl(int argc, char **argv, msa_error *err);
+msa_status command_eval_ruler(int argc, char **argv, msa_error *err);
+msa_status command_eval_needle(int argc, char **argv, msa_error *err);
+msa_status command_eval_passkey(int argc, char **argv, msa_error *err);
+msa_status command_eval_mqar(int argc, char **argv, msa_error *err);
+msa_status command_eval_task(int argc, char **argv, msa_error *err);
 msa_status command_map(int argc, char **argv, msa_error *err);
 msa_status command_bench_attn(int argc, char **argv, msa_error *err);
 msa_status command_bench_model(int argc, char **argv, msa_error *err);

@@ -12,6 +12,11 @@
 static const command COMMANDS[] = {
     {"run", "answers from a long text, or chats", command_run},
     {"eval ppl", "perplexity by position, dense and MSA side by side", command_eval_ppl},
+    {"eval ruler", "RULER's tasks at any length, dense and selections", command_eval_ruler},
+    {"eval needle", "one number at every depth: a grid and its picture", command_eval_needle},
+    {"eval passkey", "a number told once in noise", command_eval_passkey},
+    {"eval mqar", "many keys looked up at once", command_eval_mqar},
+    {"eval task", "what msa train teaches, at any length", command_eval_task},
     {"map", "a picture of which blocks each query read", command_map},
     {"train", "a model from a configuration: from scratch, or an index for one", command_train},
     {"plot", "curves of training logs", command_plot},

@@ -1,0 +1,126 @@
+/* eval_needle.c: msa eval needle: one number hidden at every depth of texts of every length. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/canvas.h"
+#include "cli/commands.h"
+#include "cli/eval_grid.h"
+#include "cli/output.h"
+#include "cli/table.h"
+
+static const help_page PAGE = {
+    .usage = "msa eval needle -m MODEL [--lengths LIST] [--depths LIST] [-o FILE] [flags]",
+    .about =
+        "Hides one number at each depth of a text (--text, else noise) and asks for it: a grid "
+        "of\n"
+        "scores by length and depth for each selector, as a table and a picture. The same\n"
+        "samples for every depth and selector.\n",
+    .examples =
+        "msa eval needle -m models/SmolLM2-135M-Instruct.Q4_1.gguf --text docs --lengths 512,1024 "
+        "--depths 0,50,100 --samples 1 -o needle.png\n"
+        "msa eval needle -m models/SmolLM2-135M-Instruct.Q4_1.gguf --lengths 1024 --depths 10,90 "
+        "--samples 2 --selectors dense,proxy,random --out needle.jsonl",
+};
+
+/* ---- table ----------------------------------------------------------------------------------- */
+
+enum { SHOWN_LENGTHS = 16 };
+
+/* Rows of one selector are n_selectors apart: lengths, then depths. */
+static const msa_eval_row *row_at(const exam_args *args, const msa_eval_row *rows,
+                                  size_t n_selectors, size_t length, size_t depth,
+                                  size_t selector) {
+    return &rows[(length * (size_t)args->depths.n + depth) * n_selectors + selector];
+}
+
+static msa_status print_selector(const exam_args *args, const msa_eval_row *rows,
+                                 const msa_eval_info *info, size_t selector, msa_error *err) {
+    table_column columns[1 + SHOWN_LENGTHS] = {{.key = "depth", .heading = "depth"}};
+    char headings[SHOWN_LENGTHS][24];
+    size_t n = (size_t)args->lengths.n < SHOWN_LENGTHS ? (size_t)args->lengths.n : SHOWN_LENGTHS;
+    json_t *list = json_array();
+    for (size_t l = 0; l < n; l++) {
+        snprintf(headings[l], sizeof headings[l], "%lld", (long long)args->lengths.values[l]);
+        columns[1 + l] = (table_column){.key = headings[l], .heading = headings[l]};
+    }
+    for (size_t d = 0; d < (size_t)args->depths.n; d++) {
+        char text[16];
+        snprintf(text, sizeof text, "%lld %%", (long long)args->depths.values[d]);
+        json_t *line = json_pack("{s:s}", "depth", text);
+        for (size_t l = 0; l < n; l++)
+            json_object_set_new(
+                line, headings[l],
+                json_number(row_at(args, rows, info->n_selectors, l, d, selector)->score));
+        json_array_append_new(list, line);
+    }
+    printf("%s%s\n", selector ? "\n" : "", info->selectors[selector]);
+    msa_status status = table_print(columns, 1 + n, list, err);
+    json_decref(list);
+    return status;
+}
+
+/* ---- picture --------------------------------------------------------------------------------- */
+
+static bool is_svg(const char *path) {
+    size_t n = strlen(path);
+    return n >= 4 && strcmp(path + n - 4, ".svg") == 0;
+}
+
+static msa_status draw(const exam_args *args, const msa_eval_row *rows, const msa_eval_info *info,
+                       msa_error *err) {
+    size_t n = (size_t)args->lengths.n * (size_t)args->depths.n * info->n_selectors, n_bytes;
+    double *scores = malloc(n * sizeof *scores), depths[OPTION_INTS_MAX];
+    unsigned char *data = NULL;
+    char subtitle[256];
+    if (!scores) return fail_memory(err, "drawing");
+    for (size_t i = 0; i < n; i++) scores[i] = rows[i].score;
+    for (int i = 0; i < args->depths.n; i++) depths[i] = (double)args->depths.values[i];
+    const char *file = strrchr(args->model.path, '/');
+    snprintf(subtitle, sizeof subtitle, "%.120s, hidden in %s, %lld samples a cell, score 0 to 100",
+             file ? file + 1 : args->model.path, info->haystack, (long long)args->samples);
+    grid g = {.lengths = args->lengths.values,
+              .depths = depths,
+              .selectors = info->selectors,
+              .n_lengths = (size_t)args->lengths.n,
+              .n_depths = (size_t)args->depths.n,
+              .n_selectors = info->n_selectors,
+              .scores = scores,
+              .title = "A needle at every depth",
+              .subtitle = subtitle};
+    msa_status status = grid_draw(&g, is_svg(args->picture), &data, &n_bytes, err);
+    if (status == MSA_OK) status = output_write("-o", args->picture, data, n_bytes, err);
+    if (status == MSA_OK) fprintf(stderr, "picture    %s\n", args->picture);
+    free(data);
+    free(scores);
+    return status;
+}
+
+static msa_status print_grid(const exam_args *args, const msa_eval_row *rows, size_t n,
+                             const msa_eval_info *info, msa_error *err) {
+    msa_status status = MSA_OK;
+    (void)n;
+    for (size_t s = 0; s < info->n_selectors && status == MSA_OK && !args->json; s++)
+        status = print_selector(args, rows, info, s, err);
+    if (status == MSA_OK && args->picture) status = draw(args, rows, info, err);
+    return status;
+}
+
+msa_status command_eval_needle(int argc, char **argv, msa_error *err) {
+    exam_args args = exam_unset();
+    bool done;
+    option_group groups[] = {
+        model_group(&args.model, true),
+        exam_group_needle(&args),
+        exam_group(&args),
+        settings_group(&args.attention, false),
+    };
+    msa_status status = options_parse(&PAGE, groups, 4, argc, argv, &done, err);
+    if (status != MSA_OK || done) return status;
+    if (args.picture) status = canvas_can_draw(err);
+    if (status == MSA_OK && args.picture) status = output_check("-o", args.picture, err);
+    if (status == MSA_OK && args.depths.n == 0)
+        status = fail(err, MSA_E_ARG, "--depths: expected at least one, found none");
+    return status == MSA_OK ? exam_run(&args, "needle", "needle", print_grid, err) : status;
+}
