@@ -10,7 +10,8 @@
  * will, not beyond it: documents never share a product. Sums of dk and dv run over a chunk's rows,
  * then over chunks; those of dq over the blocks of a part, then over parts: fixed by the plan and
  * the selection. Error against the double reference: of the order of the plain f32 computation.
- * The order of work is walk.h, what a kernel is given gather.h, the kernel attend_grad_simd.c, the reference grad_ref.c. */
+ * The order of work is walk.h, what a kernel is given gather.h, the kernel attend_grad_simd.c, the
+ * reference grad_ref.c. */
 #ifndef MSA_ATTN_GRAD_H
 #define MSA_ATTN_GRAD_H
 

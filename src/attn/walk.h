@@ -56,12 +56,13 @@ typedef struct block_walk {
 /* Fixes chunks and parts; option n_splits, where given, is the number of parts. partial_floats: of
  * one query in one part of all sets. Call after plan_prepare. */
 void walk_plan(msa_plan *plan, int32_t n_sets, size_t partial_floats);
-/* What a pass that adds to rows of keys asks of a batch: contiguous keys, no token of two requests. */
+/* What a pass that adds to rows of keys asks of a batch: contiguous keys, no token of two. */
 msa_status walk_check_batch(const msa_plan *plan, msa_error *err);
 /* Lays the walk's arrays out in the shared space. */
 void walk_lay_out(block_walk *w, const msa_plan *plan, carver *c);
 /* After that: over all queries. */
-void walk_begin(block_walk *w, const msa_plan *plan, const msa_selection *selection, int32_t n_sets);
+void walk_begin(block_walk *w, const msa_plan *plan, const msa_selection *selection,
+                int32_t n_sets);
 
 /* Block `block` of the request meets queries[0..n) of the chunk, numbered in it, ascending. */
 typedef void walk_visit_fn(void *worker, const plan_request *request, int32_t head, int64_t block,
