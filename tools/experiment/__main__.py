@@ -9,6 +9,7 @@ made again. docs/experiments.md has the format of descriptions.
 
 import argparse
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -45,7 +46,7 @@ def add_time(description, seconds):
     write_json(path, {"seconds": round(before + seconds, 1)})
 
 
-def work(args, description, out):
+def work(args, description):
     at_once = args.jobs or min(8, len(os.sched_getaffinity(0)))
     todo = [job for job in description.jobs if status_of(job) != "done"]
     started = time.monotonic()
@@ -66,9 +67,11 @@ def main():
         for job in description.jobs:
             print(f"{status_of(job):12} {job.title:32} msa {' '.join(job.command)}")
         return 0
+    if not shutil.which(args.msa):
+        raise Mistake(f"{args.msa} is no program: build it with make, or say where with --msa")
     path = Path(args.report) if args.report else description.out / "report.md"
     if not args.report_only:
-        work(args, description, path)
+        work(args, description)
     report = Report(description, args.msa, path)
     report.write()
     print(path)

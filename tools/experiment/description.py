@@ -30,7 +30,7 @@ KEYS = {
     "claims": list,
     "tiny": dict,
 }
-RUN_KEYS = {"title", "set", "seeds", "evaluate", "may_fail"}
+RUN_KEYS = {"title", "set", "seeds", "evaluate"}
 EVALUATION_KEYS = {"title", "command", "selectors", "seeds"}
 PICTURE_KEYS = {"title", "command", "of_logs", "measure", "over", "at", "marks", "columns"}
 MEASURE_KEYS = {"title", "from", "where", "value", "unit", "paper", "digits", "solved", "how"}
@@ -52,15 +52,29 @@ def check_keys(found, allowed, where):
 
 def merge(base, over):
     """`over` on top of `base`: objects key by key, everything else as a whole; null takes away."""
-    if not isinstance(base, dict) or not isinstance(over, dict):
+    if not isinstance(over, dict):
         return over
-    merged = dict(base)
+    merged = dict(base) if isinstance(base, dict) else {}
     for key, value in over.items():
         if value is None:
             merged.pop(key, None)
         else:
-            merged[key] = merge(base.get(key), value)
+            merged[key] = merge(merged.get(key), value)
     return merged
+
+
+def read_change(text):
+    """KEY=JSON, where KEY may lead into sections: values.steps=100."""
+    path, equals, value = text.partition("=")
+    try:
+        change = json.loads(value)
+    except ValueError:
+        equals = ""
+    if not equals:
+        raise Mistake(f"--set {text}: expected KEY=JSON, such as seeds=[1] or values.steps=100")
+    for key in reversed(path.split(".")):
+        change = {key: change}
+    return change
 
 
 class Run:
@@ -107,8 +121,7 @@ class Description:
         self.path = Path(path)
         self.d = self.read(tiny)
         for change in changes:
-            key, _, value = change.partition("=")
-            self.d[key] = json.loads(value)
+            self.d = merge(self.d, read_change(change))
         self.check()
         d = self.d
         self.title = d["title"]
@@ -116,7 +129,9 @@ class Description:
         self.out = Path(d["out"])
         self.runs_in = Path(d.get("runs_in", self.out / "runs"))
         self.seeds = d["seeds"]
-        self.files = {name: find_file(name, pattern) for name, pattern in d["files"].items()}
+        self.d = d = self.put_values(d)
+        self.sources = {name: find_file(name, of) for name, of in d["files"].items()}
+        self.files = {name: self.file_at(name) for name in d["files"]}
         self.runs = self.spell_out_runs()
         self.trainings = {}
         self.jobs = self.spell_out_jobs()
@@ -187,6 +202,29 @@ class Description:
         for name in names:
             if name not in self.d[section]:
                 raise Mistake(f"{self.path}: {where}: no '{name}' in '{section}'")
+
+    def put_values(self, entry):
+        """A whole text "{name}" of a value becomes the value: a number stays one."""
+        if isinstance(entry, dict):
+            return {key: self.put_values(value) for key, value in entry.items()}
+        if isinstance(entry, list):
+            return [self.put_values(value) for value in entry]
+        if isinstance(entry, str) and re.fullmatch(r"\{[a-z0-9_-]+\}", entry):
+            return self.d["values"].get(entry[1:-1], entry)
+        return entry
+
+    def file_at(self, name):
+        """Where the file itself is, or will be its beginning of so many bytes."""
+        if isinstance(self.d["files"][name], dict):
+            return str(self.out / f"{name}.txt")
+        return self.sources[name]
+
+    def cut_files(self):
+        for name, of in self.d["files"].items():
+            if isinstance(of, dict):
+                start = Path(self.sources[name]).read_bytes()[: of["bytes"]]
+                self.out.mkdir(parents=True, exist_ok=True)
+                Path(self.files[name]).write_bytes(start.decode(errors="ignore").encode())
 
     def fill(self, text, **values):
         """Puts values and files in the places {name} of a text."""
@@ -290,8 +328,9 @@ class Description:
         return shlex.split(command) + ["-o", str(to)]
 
 
-def find_file(name, pattern):
+def find_file(name, of):
     """The last that fits, so that vim91 goes before vim90."""
+    pattern = of["of"] if isinstance(of, dict) else of
     found = sorted(glob.glob(pattern))
     if not found:
         raise Mistake(f"files.{name}: nothing fits {pattern}; is its package installed?")

@@ -93,7 +93,9 @@ class Facts:
         parts = []
         for name, file in facts.get("files", {}).items():
             package = f" (Debian package {file['package']})" if file["package"] else ""
-            parts.append(f"{name}: `{file['path']}`{package}")
+            of = self.d["files"].get(name)
+            part = f"the first {of['bytes']} bytes of " if isinstance(of, dict) else ""
+            parts.append(f"{name}: {part}`{file['path']}`{package}")
         text = "; ".join(parts) or "`" + "`, `".join(start["config"]["data"]["text"]) + "`"
         text += (
             f"; {start['text_tokens']:,} tokens to learn from, {start['valid_tokens']:,} held out"

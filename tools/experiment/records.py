@@ -43,7 +43,7 @@ class RunLog:
 
     def __init__(self, path):
         self.steps, self.spikes, self.exam, self.diagnosis = {}, {}, None, None
-        self.start, self.failed, self.by_step = None, None, {}
+        self.start = None
         for record in read_lines(path):
             event, step = record.get("event"), record.get("step")
             if event == "start":
@@ -53,10 +53,7 @@ class RunLog:
             elif event == "spike":
                 self.spikes[step, record.get("what")] = record
             elif event in ("exam", "diagnosis"):
-                self.by_step[event, step] = record
                 setattr(self, event, record)
-            elif event == "failed":
-                self.failed = record
 
     @property
     def tokens(self):
@@ -101,7 +98,7 @@ class Records:
                 continue
             found = None
             status = self.status(run)
-            if status == "failed":
+            if status == "diverged":
                 found = Value(worst(measure["unit"]))
             elif status == "done":
                 found = self.value(measure, run, selector)

@@ -63,11 +63,7 @@ class Report:
 
     def is_settled(self, job):
         record = self.records.job_record(job)
-        training = self.records.status(job.run)
-        may_fail = self.d["runs"][job.run.name].get("may_fail")
-        if may_fail and training == "failed":
-            return True
-        return bool(record) and record["status"] == "done"
+        return self.records.status(job.run) == "diverged" or record and record["status"] == "done"
 
     def write(self):
         template = self.description.path.parent / self.d["template"]

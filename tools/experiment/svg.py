@@ -95,7 +95,7 @@ def draw_lines(lines, title, over, marks):
                 top, foot = y_of(interval[1]), y_of(interval[0])
                 out.append(f'<path d="M{x:.1f} {top:.1f}V{foot:.1f}" stroke="{colour}"/>')
             out.append(f'<circle cx="{x:.1f}" cy="{y_of(share):.1f}" r="3" fill="{colour}"/>')
-        y = TOP + 18 * i
+        y = TOP + 14 + 18 * i
         out.append(f'<path d="M{width - right + 16} {y}h20" stroke="{colour}" stroke-width="3"/>')
         out.append(f'<text x="{width - right + 42}" y="{y + 4}">{name}</text>')
     return "\n".join([*out, "</svg>", ""])

@@ -1,16 +1,16 @@
 """Runs jobs: several at a time, gone on with where they were interrupted, with the time left.
 
-A job's record (JSON) says what became of it: "done", "failed" (with the reason) or "interrupted",
-and the seconds that all its attempts took. A record with another fingerprint belongs to another
-experiment: that is refused, never mixed. Interrupted by Ctrl-C or SIGTERM, the children get one
-SIGINT each, at which msa writes its checkpoint. They hold the lock too: a second driver waits for
-no orphan unknowingly.
+A job's record (JSON) says what became of it and how long all its attempts took: "done",
+"diverged" (a loss that is no number: a result, and the end of what needs the model), "failed" or
+"interrupted".
+A record with another fingerprint belongs to another experiment: a training is refused then, never
+mixed. At Ctrl-C or SIGTERM the children get one SIGINT each, at which msa writes its checkpoint.
+They hold the lock too, so that no second driver meets an orphan of the first.
 """
 
 import fcntl
 import json
 import os
-import platform
 import shutil
 import signal
 import subprocess
@@ -18,6 +18,7 @@ import sys
 import time
 from pathlib import Path
 
+import machine
 from description import Mistake
 
 
@@ -77,42 +78,6 @@ def n_steps_of(log):
         return 0
 
 
-def machine():
-    """What the figures depend on besides the description."""
-    model = ""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (OSError, ValueError):
-        memory = 0
-    return {
-        "cpu": model or platform.processor() or platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_gb": round(memory / 1e9),
-        "system": (
-            platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
-            if hasattr(platform, "freedesktop_os_release")
-            else platform.system()
-        ),
-    }
-
-
-def package_of(path):
-    """The Debian package a file came with, and its version; "" where there is none."""
-    if not shutil.which("dpkg-query"):
-        return ""
-    path = str(Path(path).resolve())
-    owner = subprocess.run(["dpkg-query", "-S", path], capture_output=True, text=True, check=False)
-    names = owner.stdout.partition(": /")[0].split(", ")
-    if owner.returncode or not names[0]:
-        return ""
-    asked = ["dpkg-query", "-W", "-f=${Package} ${Version}", names[0]]
-    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout
-
-
 class Attempt:
     """A job at work."""
 
@@ -122,6 +87,7 @@ class Attempt:
         self.before = record["seconds"] if record and record["print"] == job.print else 0
         job.record.parent.mkdir(parents=True, exist_ok=True)
         self.said = job.record.with_suffix(".err")
+        self.note("interrupted")  # until it says otherwise, even if this process is killed
         command = [program, *job.command]
         if job.command[0] == "train":
             command += ["--set", f"data.cache={shared}", "--resume", "--sample", "0"]
@@ -154,19 +120,26 @@ class Attempt:
         lines = self.said.read_text(errors="replace").replace("\r", "\n").split("\n")
         return " ".join(line.strip() for line in lines[-6:] if line.strip())
 
-    def finish(self):
-        code = self.child.returncode
-        status = {0: "done", 130: "interrupted"}.get(code, "failed")
+    def note(self, status, **more):
         record = {
             "status": status,
             "print": self.job.print,
             "command": self.job.command,
             "seconds": round(self.before + self.seconds, 1),
+            **more,
         }
-        if status == "failed":
-            record["reason"] = self.reason() or f"ended with {code}"
         write_json(self.job.record, record)
-        return status
+        return record
+
+    def finish(self):
+        code = self.child.returncode
+        if code == 0:
+            return self.note("done")
+        if code in (130, -signal.SIGKILL):
+            return self.note("interrupted")
+        reason = self.reason() or f"ended with {code}"
+        diverged = self.job.command[0] == "train" and "is no number" in reason
+        return self.note("diverged" if diverged else "failed", reason=reason)
 
 
 class Estimate:
@@ -185,13 +158,11 @@ class Estimate:
 
     def of(self, job):
         took = self.took.get(job.kind)
-        if not took:  # of the same verb, then of any
-            took = [
-                s for k, v in self.took.items() if k.split()[0] == job.kind.split()[0] for s in v
-            ]
-        if took:
-            return sum(took) / len(took)
-        return self.guess
+        if not took:
+            verb = job.kind.split()[0]
+            took = [s for kind, each in self.took.items() if kind.split()[0] == verb for s in each]
+        took = took or [s for each in self.took.values() for s in each]
+        return sum(took) / len(took) if took else self.guess
 
     def left(self, waiting, running, at_once):
         seconds = 0.0
@@ -210,7 +181,7 @@ class Work:
     def __init__(self, description, program, at_once, threads, redo):
         self.description, self.program = description, program
         self.at_once, self.threads, self.redo = at_once, threads, redo
-        self.running, self.stopping, self.shown = [], False, ""
+        self.running, self.stopping = [], False
         self.jobs = description.jobs
 
     def lock(self):
@@ -246,19 +217,11 @@ class Work:
                     f"--redo throws it away and trains again; --out DIR keeps it"
                 )
 
-    def may_fail(self, job):
-        return self.description.d["runs"][job.run.name].get("may_fail", False)
-
-    def settled(self, job):
-        status = status_of(job)
-        return status == "done" or (status == "failed" and self.may_fail(job))
-
     def ready(self, job):
         return all(status_of(need) == "done" for need in job.needs)
 
     def hopeless(self, job):
-        """Needs a run that failed, as it may."""
-        return any(status_of(need) == "failed" and self.may_fail(need) for need in job.needs)
+        return any(status_of(need) == "diverged" for need in job.needs)
 
     def say(self, text):
         clear = "\r\x1b[K" if sys.stderr.isatty() else ""
@@ -280,28 +243,30 @@ class Work:
         sys.stderr.flush()
 
     def stop(self, *_):
-        """Asks every child once; they write checkpoints and end."""
+        """Asks every child once, and they write checkpoints and end; then kills them."""
+        number = signal.SIGKILL if self.stopping else signal.SIGINT
         if not self.stopping:
-            self.stopping = True
             self.say("stopping: the runs write their checkpoints")
-            for attempt in self.running:
-                attempt.child.send_signal(signal.SIGINT)
+        self.stopping = True
+        for attempt in self.running:
+            attempt.child.send_signal(number)
 
     def reap(self, waiting):
         for attempt in [a for a in self.running if a.child.poll() is not None]:
             self.running.remove(attempt)
-            status = attempt.finish()
-            job, seconds = attempt.job, attempt.before + attempt.seconds
+            job, record = attempt.job, attempt.finish()
+            status, seconds = record["status"], record["seconds"]
             if status == "done":
                 self.estimate.learn(job, seconds)
             left = self.estimate.left(waiting, self.running, self.at_once)
             rest = f"; {duration(left)} left" if left is not None and status == "done" else ""
             n_done = len(self.jobs) - len(waiting) - len(self.running)
             self.say(f"{n_done}/{len(self.jobs)} {job.title}: {status}, {duration(seconds)}{rest}")
-            if status == "failed" and not self.may_fail(job):
-                reason = read_json(job.record)["reason"]
+            if status == "failed":
                 self.stop()
-                raise Mistake(f"{job.title} failed: {reason}\n  msa {' '.join(job.command)}")
+                raise Mistake(
+                    f"{job.title} failed: {record['reason']}\n  msa {' '.join(job.command)}"
+                )
 
     def check_configurations(self, waiting):
         """A mistake in the last run's settings is told now, not after hours."""
@@ -339,9 +304,10 @@ class Work:
     def run(self):
         self.lock()
         self.sort_out()
-        self.describe_machine()
+        waiting = [j for j in self.jobs if status_of(j) not in ("done", "diverged")]
         self.estimate = Estimate(self.jobs, self.description.d.get("minutes"))
-        waiting = [job for job in self.jobs if not self.settled(job)]
+        self.describe_machine(any(not self.hopeless(job) for job in waiting))
+        self.description.cut_files()
         self.check_configurations(waiting)
         handlers = {s: signal.signal(s, self.stop) for s in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -363,12 +329,8 @@ class Work:
         if self.stopping:
             raise Interrupted
 
-    def describe_machine(self):
+    def describe_machine(self, is_work):
+        """That of the last work; a report made elsewhere names where its figures are from."""
         path = self.description.out / "machine.json"
-        if path.exists():
-            return
-        files = {
-            name: {"path": found, "package": package_of(found)}
-            for name, found in self.description.files.items()
-        }
-        write_json(path, {**machine(), "files": files})
+        if is_work or not path.exists():
+            write_json(path, machine.describe(self.description.sources))
