@@ -110,8 +110,8 @@ static void chance_hangs_on_seed_layer_position_and_group(void **state) {
 
 /* ---- in a session --------------------------------------------------------------------------- */
 
-static const msa_selector KINDS[] = {MSA_SELECTOR_PROXY, MSA_SELECTOR_SHARED, MSA_SELECTOR_WINDOW,
-                                     MSA_SELECTOR_RANDOM};
+static const msa_selector KINDS[] = {MSA_SELECTOR_PROXY,  MSA_SELECTOR_MEANS,  MSA_SELECTOR_SHARED,
+                                     MSA_SELECTOR_WINDOW, MSA_SELECTOR_RANDOM, MSA_SELECTOR_ORACLE};
 enum { N_KINDS = sizeof KINDS / sizeof *KINDS };
 
 static bool is_fixed(msa_selector kind) {

@@ -377,6 +377,7 @@ static void exponentials_keep_their_error_bounds(void **state) {
         const simd_words *w = variants[v].words;
         assert_within(&variants[v], "exp2", worst_ulp(w->exp2, exp2, -125.99, 127.49), 2);
         assert_within(&variants[v], "exp2 near 0", worst_ulp(w->exp2, exp2, -1, 1), 2);
+        assert_within(&variants[v], "exp2_fma", worst_ulp(w->exp2_fma, exp2, -125.99, 127.49), 2);
         assert_within(&variants[v], "exp", worst_ulp(w->exp, exp, -87.3, 88.3), 2);
         assert_within(&variants[v], "exp near 0", worst_ulp(w->exp, exp, -1, 1), 2);
     }
@@ -422,6 +423,22 @@ static void exponentials_end_as_they_say(void **state) {
     }
 }
 
+/* Those of the first variant, the scalar one. */
+static void fused_exponentials_are_the_same_bits_everywhere(void **state) {
+    (void)state;
+    rng r = rng_seed(21);
+    for (int round = 0; round < 3000; round++) {
+        float a[16], first[16], out[16];
+        for (int i = 0; i < 16; i++) a[i] = fminf(127, 60 * rng_normal(&r) - 60);
+        a[round % 16] = round % 3 ? NAN : -INFINITY;
+        variants[0].words->exp2_fma(a, first);
+        for (int v = 1; v < n_variants; v++) {
+            variants[v].words->exp2_fma(a, out);
+            for (int i = 0; i < 16; i++) assert_same(&variants[v], "exp2_fma", i, out[i], first[i]);
+        }
+    }
+}
+
 static void e4m3_rounds_as_one_number_at_a_time(void **state) {
     (void)state;
     for (int v = 0; v < n_variants; v++) {
@@ -454,6 +471,7 @@ int main(void) {
         cmocka_unit_test(bytes_and_nibbles_load_as_whole_numbers),
         cmocka_unit_test(nibbles_scale_to_weights),
         cmocka_unit_test(neighbours_swap),
+        cmocka_unit_test(fused_exponentials_are_the_same_bits_everywhere),
         cmocka_unit_test(e4m3_rounds_as_one_number_at_a_time),
         cmocka_unit_test(a_square_transposes),
         cmocka_unit_test(exponentials_keep_their_error_bounds),

@@ -6,6 +6,7 @@
 
 #include "attn/attend.h"
 #include "attn/e4m3.h"
+#include "attn/panels.h"
 
 /* Many queries make enough tiles to share out; few leave only the keys to cut. By lengths alone. */
 static int32_t splits_of(const msa_plan *plan, const plan_request *r, int32_t asked) {
@@ -38,15 +39,11 @@ static void take_max_scores(attend_worker *w, const plan_item *item) {
     int64_t first = n_blocks * item->split / item->n_splits;
     int64_t last = n_blocks * (item->split + 1) / item->n_splits;
     for (int64_t b = first; b < last; b++) {
-        const void *keys = plan_block(plan, k, w->request, w->head, b);
         int64_t filled = w->request->kv_len - b * B;
-        msa_dtype dtype = k->dtype;
-        if (k->layout == MSA_TOKENS) {
-            run->kernels->pack_panels(keys, dtype, k->stride_token, (int)(filled < B ? filled : B),
-                                      s->head_dim, w->k_panels);
-            keys = w->k_panels;
-            dtype = MSA_F32;
-        }
+        msa_dtype dtype;
+        const void *keys =
+            panels_of(plan, k, w->request, w->head, b, (int)(filled < B ? filled : B), s->head_dim,
+                      w->k_panels, &dtype);
         for (int32_t i = 0; i < w->n_queries; i++) {
             int64_t sees = w->position[i] - b * B + 1;
             if (sees <= 0) continue;

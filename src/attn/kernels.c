@@ -4,9 +4,9 @@
 #define COLUMN(isa)                                                                                \
     {                                                                                              \
         pack_panels_##isa, pack_rows_##isa, score_block_##isa, attend_block_##isa,                 \
-            select_above_##isa, select_floor_##isa, merge_parts_##isa, attend_grad_##isa,          \
-            loss_lse_##isa, loss_teacher_##isa, loss_student_##isa, e4m3_bounds_##isa,             \
-            e4m3_grad_##isa, e4m3_values_##isa                                                     \
+            select_above_##isa, select_floor_##isa, mass_block_##isa, mass_share_##isa,            \
+            merge_parts_##isa, attend_grad_##isa, loss_lse_##isa, loss_teacher_##isa,              \
+            loss_student_##isa, e4m3_bounds_##isa, e4m3_grad_##isa, e4m3_values_##isa              \
     }
 #define DECLARE(isa)                                                                               \
     extern pack_panels_fn pack_panels_##isa;                                                       \
@@ -15,6 +15,8 @@
     extern attend_block_fn attend_block_##isa;                                                     \
     extern select_above_fn select_above_##isa;                                                     \
     extern select_floor_fn select_floor_##isa;                                                     \
+    extern mass_block_fn mass_block_##isa;                                                         \
+    extern mass_share_fn mass_share_##isa;                                                         \
     extern merge_parts_fn merge_parts_##isa;                                                       \
     extern attend_grad_fn attend_grad_##isa;                                                       \
     extern loss_lse_fn loss_lse_##isa;                                                             \

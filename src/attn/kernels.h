@@ -62,6 +62,19 @@ typedef int select_above_fn(const float *scores, int n, float above, int32_t *ou
  * maxima of 16, 32 or 64 interleaved groups. -inf where n is too small to tell; NaN as -inf. */
 typedef float select_floor_fn(const float *scores, int n, int want);
 
+/* Of each row, over the keys of one block, with s = scale_log2 * q . k: m = max s and l = sum of
+ * 2^(s - m). q as in score_block; those of row r are m[r * stride] and l[r * stride]. */
+typedef struct mass_keys {
+    const void *panels;
+    msa_dtype dtype;
+    int n, dim; /* n keys, >= 1; lanes beyond have no effect */
+    float scale_log2;
+} mass_keys;
+typedef void mass_block_fn(const mass_keys *keys, const float *q, int64_t q_stride, int n_rows,
+                           float *m, float *l, int64_t stride);
+/* mass[b] += share * l[b] 2^m[b] / their sum over b. l is spent. */
+typedef void mass_share_fn(const float *m, float *l, int64_t n_blocks, float share, float *mass);
+
 /* One row of n_parts partial results in order: out = sum w_p o_p / sum w_p, w_p = exp(lse_p - max),
  * *lse = max + ln sum w_p. Parts with lse -inf do not count; none counting gives 0 and -inf. Part p
  * is at o + p * o_stride, lse_in[p * lse_stride]. out may be the row of part 0. */
@@ -157,6 +170,8 @@ typedef struct attn_kernels {
     attend_block_fn *attend_block;
     select_above_fn *select_above;
     select_floor_fn *select_floor;
+    mass_block_fn *mass_block;
+    mass_share_fn *mass_share;
     merge_parts_fn *merge_parts;
     attend_grad_fn *attend_grad;
     loss_lse_fn *loss_lse;

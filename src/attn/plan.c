@@ -188,7 +188,8 @@ msa_status plan_prepare(msa_plan **plan, plan_op op, const msa_shape *shape, con
         return error_set(err, MSA_E_ARG,
                          "the plan to be reused belongs to another operator; pass NULL or one of "
                          "the same");
-    if (options->p_e4m3 && (op == PLAN_INDEX || op == PLAN_DECODE || op == PLAN_INDEX_LOSS))
+    if (options->p_e4m3 && (op == PLAN_INDEX || op == PLAN_DECODE || op == PLAN_INDEX_LOSS ||
+                            op == PLAN_MEANS || op == PLAN_MASS))
         return error_set(err, MSA_E_UNSUPPORTED,
                          "options: p_e4m3 is set; dense, sparse and their gradients know it");
     if (options->p_e4m3 && batch->page_table)
@@ -271,8 +272,9 @@ msa_status plan_reserve_workspace(msa_plan *plan, size_t thread_bytes, size_t sh
 }
 
 msa_status plan_check(const msa_plan *plan, plan_op op, msa_error *err) {
-    static const char *const names[] = {"index",      "dense",       "sparse",    "decode",
-                                        "dense_grad", "sparse_grad", "index_loss"};
+    static const char *const names[] = {"index",      "dense",      "sparse",
+                                        "decode",     "dense_grad", "sparse_grad",
+                                        "index_loss", "means",      "mass"};
     if (!plan)
         return error_set(err, MSA_E_ARG, "plan is NULL; make one with msa_%s_plan", names[op]);
     if (plan->op != op)

@@ -18,7 +18,9 @@ typedef enum plan_op {
     PLAN_DECODE,
     PLAN_DENSE_GRAD,
     PLAN_SPARSE_GRAD,
-    PLAN_INDEX_LOSS
+    PLAN_INDEX_LOSS,
+    PLAN_MEANS,
+    PLAN_MASS
 } plan_op;
 
 typedef struct plan_request {
@@ -29,7 +31,7 @@ typedef struct plan_request {
     int64_t kv_start;     /* contiguous keys: its first token */
     const int32_t *pages; /* paged keys: its row of the copied page table; NULL when contiguous */
     int32_t n_splits;     /* attention: pieces its keys are cut into; 1: outputs written directly */
-    int64_t first_block;  /* gradients: its first block, counted over all requests */
+    int64_t first_block;  /* gradients, means: its first block, counted over all requests */
 } plan_request;
 
 /* A piece of work: n_q queries of one request from q_first (an index inside the request), one kv
@@ -71,7 +73,7 @@ struct msa_plan {
     int32_t n_splits; /* most splits of any item; 1: outputs are written directly */
     int64_t chunk_q;  /* sparse, KV-outer, and gradients: queries per pass */
 
-    int64_t n_blocks;    /* gradients: of all requests */
+    int64_t n_blocks;    /* gradients, means: of all requests */
     int32_t n_parts;     /* gradients: parts the blocks are cut into */
     msa_support support; /* index loss */
 };

@@ -4,21 +4,9 @@
 #include <math.h>
 #include <omp.h>
 
-#define TILE_QUERIES 32 /* of msa_score_run */
+#include "attn/panels.h"
 
-/* The keys of a block as panels of the format *dtype. */
-static const void *block_panels(const msa_plan *plan, const msa_lane *ki, const score_tile *tile,
-                                int64_t block, int32_t n_tokens, float *space, msa_dtype *dtype) {
-    const msa_shape *shape = &plan->shape;
-    int32_t head = shape->n_index_keys == 1 ? 0 : tile->head;
-    const void *keys = plan_block(plan, ki, tile->request, head, block);
-    *dtype = ki->dtype;
-    if (ki->layout == MSA_PANELS) return keys;
-    attn_kernels_get()->pack_panels(keys, ki->dtype, ki->stride_token, n_tokens, shape->index_dim,
-                                    space);
-    *dtype = MSA_F32;
-    return space;
-}
+#define TILE_QUERIES 32 /* of msa_score_run */
 
 void score_tile_block(const msa_plan *plan, const float *qi, const msa_lane *ki,
                       const score_tile *tile, int64_t block, int32_t from, float *space,
@@ -33,7 +21,9 @@ void score_tile_block(const msa_plan *plan, const float *qi, const msa_lane *ki,
     int64_t n_wanted =
         (whole < tile->n_q ? last_token : position + tile->n_q - 1) - first_token + 1;
     msa_dtype dtype;
-    const void *panels = block_panels(plan, ki, tile, block, (int32_t)n_wanted, space, &dtype);
+    int32_t key_head = shape->n_index_keys == 1 ? 0 : tile->head;
+    const void *panels =
+        panels_of(plan, ki, tile->request, key_head, block, (int32_t)n_wanted, dim, space, &dtype);
     score_block_fn *score_block = attn_kernels_get()->score_block;
     const float *q =
         qi + ((tile->request->q_start + tile->q_first) * shape->n_index_heads + tile->head) * dim;

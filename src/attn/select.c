@@ -164,8 +164,8 @@ static msa_status check_rows(const msa_shape *shape, int64_t n_rows, const int64
     return MSA_OK;
 }
 
-static void select_row(const msa_shape *shape, int64_t position, const float *scores,
-                       msa_list_order order, int32_t *ids) {
+void select_row(const msa_shape *shape, int64_t position, const float *scores, msa_list_order order,
+                int32_t *ids) {
     uint64_t keys[4 * SELECT_MAX_K];
     select_range range = select_range_at(shape, position);
     if (select_takes_all(&range) && order != MSA_SCORE_DESC) {

@@ -85,6 +85,11 @@ void select_list_offer(select_list *list, const float *scores, int32_t n, int32_
 void select_write(const msa_shape *shape, const select_range *range, select_list *list,
                   msa_list_order order, int32_t *ids);
 
+/* One row whole. Scores of forced blocks are not read, nor, but for an order by score, any of a row
+ * that takes all its blocks. */
+void select_row(const msa_shape *shape, int64_t position, const float *scores, msa_list_order order,
+                int32_t *ids);
+
 /* The truth: one row by the rule above, plain loops. scores[0..own]. */
 void select_ref(const msa_shape *shape, int64_t position, const float *scores, msa_list_order order,
                 int32_t *ids);

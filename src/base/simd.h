@@ -4,6 +4,8 @@
  *
  * Every word means the same everywhere, to the bit, v_muladd excepted:
  *   v_fma(a, b, c)     a * b + c rounded once: the canonical arithmetic of the selection.
+ *   v_exp2_fma(a)      2^a made of it (below): the same bits everywhere, where v_exp2, v_exp and
+ *                      v_log2 are made of v_muladd.
  *   v_muladd(a, b, c)  the same where the hardware fuses; rounded twice in the scalar build,
  *                      where fusing is a slow call.
  *   v_pow2(n), v_exponent(x)
@@ -52,19 +54,30 @@
 #include "base/simd_scalar.h"
 #endif
 
+SIMD_INLINE vf v_step(int fused, vf a, vf b, vf c) {
+    return fused ? v_fma(a, b, c) : v_muladd(a, b, c);
+}
+
 /* 2^x to within 2 ULP for x in [-126, 127.5], nothing greater; +0 for x <= -127; NaN stays NaN.
- * x = n + f with n whole, |f| <= 1/2: 2^f by a polynomial, 2^n by writing the exponent. */
-SIMD_INLINE vf v_exp2(vf x) {
+ * x = n + f with n whole, |f| <= 1/2: 2^f by a polynomial, 2^n by writing the exponent. `fused`, a
+ * constant: by v_fma, else by v_muladd. */
+SIMD_INLINE vf v_exp2_by(int fused, vf x) {
     x = v_max(v_set1(-127.0f), x);
     vf n = v_round(x), f = v_sub(x, n);
     vf p = v_set1(1.5461447765e-4f);
-    p = v_muladd(p, f, v_set1(1.33908668067e-3f));
-    p = v_muladd(p, f, v_set1(9.61805693805e-3f));
-    p = v_muladd(p, f, v_set1(5.55035695434e-2f));
-    p = v_muladd(p, f, v_set1(2.40226507187e-1f));
-    p = v_muladd(p, f, v_set1(6.93147182465e-1f));
-    p = v_muladd(p, f, v_set1(1.0f));
+    p = v_step(fused, p, f, v_set1(1.33908668067e-3f));
+    p = v_step(fused, p, f, v_set1(9.61805693805e-3f));
+    p = v_step(fused, p, f, v_set1(5.55035695434e-2f));
+    p = v_step(fused, p, f, v_set1(2.40226507187e-1f));
+    p = v_step(fused, p, f, v_set1(6.93147182465e-1f));
+    p = v_step(fused, p, f, v_set1(1.0f));
     return v_mul(p, v_pow2(n));
+}
+SIMD_INLINE vf v_exp2(vf x) {
+    return v_exp2_by(0, x);
+}
+SIMD_INLINE vf v_exp2_fma(vf x) {
+    return v_exp2_by(1, x);
 }
 
 /* e^x to within 2 ULP for x in [-87.3, 88.3]; +0 for x <= -88.1; NaN stays NaN; x <= 88.3. x *

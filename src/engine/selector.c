@@ -2,13 +2,11 @@
 #include "engine/selector.h"
 
 #include "attn/fixed.h"
+#include "attn/mass.h"
+#include "attn/means.h"
 #include "attn/proxy.h"
 #include "base/error.h"
 #include "base/mem.h"
-
-static bool uses_index_operator(msa_selector kind) {
-    return kind == MSA_SELECTOR_INDEX || kind == MSA_SELECTOR_PROXY || kind == MSA_SELECTOR_SHARED;
-}
 
 static bool uses_mean_query(msa_selector kind) {
     return kind == MSA_SELECTOR_PROXY || kind == MSA_SELECTOR_MEANS || kind == MSA_SELECTOR_SHARED;
@@ -30,16 +28,20 @@ msa_status selector_create(selector *s, const msa_session_params *params, const 
 }
 
 void selector_free(selector *s) {
-    msa_plan_free(s->index);
+    msa_plan_free(s->plan);
     mem_free(s->query);
     *s = (selector){0};
 }
 
 msa_status selector_plan(selector *s, const msa_batch *batch, msa_error *err) {
     msa_plan_options options = {.n_threads = s->n_threads};
-    if (uses_index_operator(s->kind))
-        return msa_index_plan(&s->index, &s->shape, batch, &options, err);
-    return MSA_OK;
+    switch (s->kind) {
+    case MSA_SELECTOR_MEANS: return means_plan(&s->plan, &s->shape, batch, &options, err);
+    case MSA_SELECTOR_ORACLE: return mass_plan(&s->plan, &s->shape, batch, &options, err);
+    case MSA_SELECTOR_WINDOW:
+    case MSA_SELECTOR_RANDOM: return MSA_OK;
+    default: return msa_index_plan(&s->plan, &s->shape, batch, &options, err);
+    }
 }
 
 /* By position alone: a list takes no time worth sharing out. */
@@ -53,17 +55,24 @@ static void run_fixed(const selector *s, const selector_args *a) {
                 fixed_random(&s->shape, t, fixed_stream(s->seed, a->layer, t, g), ids);
 }
 
+static msa_status run_index(const selector *s, const selector_args *a, msa_error *err) {
+    msa_index_args args = {.qi = s->kind == MSA_SELECTOR_INDEX ? a->qi : s->query,
+                           .ki = selector_has_lane(s->kind) ? a->index : a->k,
+                           .out = {a->ids, MSA_ASCENDING, MSA_TOKEN_MAJOR}};
+    return msa_index_run(s->plan, &args, err);
+}
+
 msa_status selector_run(selector *s, const selector_args *a, msa_error *err) {
     msa_status status = MSA_OK;
-    if (uses_mean_query(s->kind))
-        status = proxy_query_threads(&s->shape, a->n, a->q, s->query, s->n_threads, err);
+    if (s->query) status = proxy_query_threads(&s->shape, a->n, a->q, s->query, s->n_threads, err);
     if (status) return status;
-    if (uses_index_operator(s->kind)) {
-        msa_index_args args = {.qi = s->kind == MSA_SELECTOR_INDEX ? a->qi : s->query,
-                               .ki = selector_has_lane(s->kind) ? a->index : a->k,
-                               .out = {a->ids, MSA_ASCENDING, MSA_TOKEN_MAJOR}};
-        return msa_index_run(s->index, &args, err);
+    switch (s->kind) {
+    case MSA_SELECTOR_MEANS:
+        return means_run(s->plan, &(means_args){.q = s->query, .k = a->k, .ids = a->ids}, err);
+    case MSA_SELECTOR_ORACLE:
+        return mass_run(s->plan, &(mass_args){.q = a->q, .k = a->k, .ids = a->ids}, err);
+    case MSA_SELECTOR_WINDOW:
+    case MSA_SELECTOR_RANDOM: run_fixed(s, a); return MSA_OK;
+    default: return run_index(s, a, err);
     }
-    run_fixed(s, a);
-    return MSA_OK;
 }

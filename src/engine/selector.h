@@ -24,8 +24,8 @@ typedef struct selector {
     uint64_t seed;
     msa_shape shape;
     int32_t n_threads;
-    msa_plan *index; /* index, proxy and shared */
-    float *query;    /* [max_tokens, Hkv, d] mean queries; NULL where none are asked */
+    msa_plan *plan; /* of the operator; NULL where none is needed */
+    float *query;   /* [max_tokens, Hkv, d] mean queries; NULL where none are asked */
 } selector;
 
 /* Whether its keys are a third lane of the cache: of the index branch, or the mean keys. */

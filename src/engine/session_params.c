@@ -33,8 +33,6 @@ static msa_status check_selector(const msa_session_params *p, const msa_model *m
     const msa_model_info *info = msa_model_get_info(model);
     if ((int)p->selector < 0 || p->selector > MSA_SELECTOR_ORACLE)
         return error_set(err, MSA_E_ARG, "selector %d is not known", (int)p->selector);
-    if (p->selector == MSA_SELECTOR_MEANS || p->selector == MSA_SELECTOR_ORACLE)
-        return error_set(err, MSA_E_UNSUPPORTED, "selector %d is not built yet", (int)p->selector);
     if (p->selector == MSA_SELECTOR_INDEX && !info->has_index)
         return error_set(err, MSA_E_UNSUPPORTED,
                          "the index selector needs index projections (query and key) in every "

@@ -11,7 +11,8 @@ typedef void word3(const float *a, const float *b, const float *c, float *out);
 typedef void word4(const float *a, const float *b, const float *c, const float *d, float *out);
 
 typedef struct simd_words {
-    word1 *copy, *round, *pow2, *exp2, *exp, *swap_pairs, *exponent, *log2, *round_e4m3;
+    word1 *copy, *round, *pow2, *exp2, *exp2_fma, *exp, *swap_pairs, *exponent, *log2;
+    word1 *round_e4m3;
     word1 *transpose; /* 256 floats */
     word2 *add, *sub, *mul, *div, *max, *min;
     word3 *fma, *muladd;

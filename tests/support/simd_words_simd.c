@@ -15,6 +15,9 @@ static void pow2(const float *a, float *out) {
 static void exp2_(const float *a, float *out) {
     v_store(out, v_exp2(v_load(a)));
 }
+static void exp2_fma(const float *a, float *out) {
+    v_store(out, v_exp2_fma(v_load(a)));
+}
 static void exp_(const float *a, float *out) {
     v_store(out, v_exp(v_load(a)));
 }
@@ -127,6 +130,7 @@ const simd_words SIMD_NAME(simd_words) = {
     .round = round_,
     .pow2 = pow2,
     .exp2 = exp2_,
+    .exp2_fma = exp2_fma,
     .exp = exp_,
     .exponent = exponent,
     .log2 = log2_,
