@@ -30,6 +30,19 @@ static void architectures_that_make_no_sense_are_refused(void **state) {
     params_free(p);
 }
 
+/* Standard deviation of weights whose mean is 0. */
+static double deviation_of(const params *p, tensor_role role, int32_t layer) {
+    const param *t = params_of(p, role, layer, -1);
+    double sum = 0, squares = 0, n = (double)(t->n_out * t->n_in);
+    for (int64_t i = 0; i < t->n_out * t->n_in; i++) {
+        sum += (double)p->w[t->at + i];
+        squares += (double)p->w[t->at + i] * (double)p->w[t->at + i];
+    }
+    double deviation = sqrt(squares / n);
+    assert_true(fabs(sum / n) < 0.1 * deviation);
+    return deviation;
+}
+
 static void starting_weights_depend_on_seed_and_name_alone(void **state) {
     (void)state;
     msa_error err;
@@ -45,17 +58,13 @@ static void starting_weights_depend_on_seed_and_name_alone(void **state) {
     const char *name = "model.layers.1.self_attn.index_q_proj.weight";
     const param *t = params_find(p, name), *u = params_find(q, name);
     assert_memory_equal(p->w + t->at, q->w + u->at, (size_t)(t->n_out * t->n_in) * 4);
-    double sum = 0, squares = 0;
-    t = params_of(p, TENSOR_EMBED, -1, -1);
-    for (int64_t i = 0; i < t->n_out * t->n_in; i++) {
-        sum += (double)p->w[t->at + i];
-        squares += (double)p->w[t->at + i] * (double)p->w[t->at + i];
-    }
-    double n = (double)(t->n_out * t->n_in);
-    assert_true(fabs(sum / n) < 0.002 && fabs(sqrt(squares / n) - 0.02) < 0.001);
+    assert_true(fabs(deviation_of(p, TENSOR_EMBED, -1) - 0.02) < 0.001);
     assert_true(p->w[params_of(p, TENSOR_Q_NORM, 1, -1)->at] == 1);       /* 2 with the 1 of M3 */
     assert_true(p->w[params_of(p, TENSOR_INDEX_K_NORM, 1, -1)->at] == 2); /* 3 */
     assert_true(p->w[params_of(p, TENSOR_ATTN_NORM, 0, -1)->at] == 0);
+    params_fill(p, &(params_init){9, 0.02f, 1, 1, 0.5f});
+    assert_true(fabs(deviation_of(p, TENSOR_EMBED, -1) - 0.5) < 0.02);
+    assert_true(fabs(deviation_of(p, TENSOR_Q, 0) - 0.02) < 0.001);
     params_free(p);
     params_free(q);
 }

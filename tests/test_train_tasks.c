@@ -214,6 +214,61 @@ static void samples_have_the_length_asked_for_and_grow_with_the_steps(void **sta
     close_school(&s);
 }
 
+static void mixed_samples_have_all_sizes_up_to_the_present_one(void **state) {
+    school s;
+    int by_octave[4] = {0}, by_items[10] = {0}, n = 0;
+    open_school(&s, *state,
+                "data.weight=0 tasks.recall.weight=1 tasks.recall.items=9 "
+                "tasks.recall.start_items=3 tasks.recall.start_length=32 tasks.recall.grow_from=20 "
+                "tasks.recall.grow_steps=10 tasks.recall.questions=2 tasks.recall.mixed=true");
+    for (int64_t step = 0; step < 90; step++) {
+        int source;
+        double share = step < 20 ? 0 : step < 30 ? (double)((step - 20) * (step - 20)) / 100 : 1;
+        int64_t epoch, longest = 32 + (int64_t)(480 * share), most = 3 + (int64_t)(6 * share);
+        assert_ok(mixture_batch(s.mixture, step, 0, &s.batch, &source, &epoch, &err), &err);
+        assert_true(s.batch.n_tokens > 1024 - 32 && s.batch.n_tokens <= 1024);
+        for (int32_t d = 0; d < s.batch.n_docs; d++) {
+            const int32_t *bounds = s.batch.cu_seqlens + d;
+            int told = -2, length = bounds[1] - bounds[0];
+            for (int32_t i = bounds[0]; i < bounds[1]; i++) told += s.batch.ids[i] == ' ';
+            assert_in_range(length, 32, longest);
+            assert_in_range(told, 3, most);
+            if (step < 30) continue;
+            for (int o = 0; o < 4; o++) by_octave[o] += length >= 32 << o && length < 64 << o;
+            by_items[told]++;
+            n++;
+        }
+    }
+    for (int o = 0; o < 4; o++) assert_in_range(by_octave[o], n / 8, n / 2);
+    for (int i = 3; i < 10; i++) assert_in_range(by_items[i], n / 14, n / 4);
+    close_school(&s);
+}
+
+static void recall_asks_again_where_questions_outnumber_items(void **state) {
+    school s;
+    int source;
+    int64_t epoch;
+    int changes = 0, asked = 0;
+    open_school(&s, *state,
+                "data.weight=0 tasks.recall.weight=1 tasks.recall.items=2 "
+                "tasks.recall.questions=9 tasks.recall.length=33 tasks.recall.start_length=33");
+    assert_ok(mixture_batch(s.mixture, 0, 0, &s.batch, &source, &epoch, &err), &err);
+    for (int32_t d = 0; d < s.batch.n_docs; d++) {
+        const int32_t *ids = s.batch.ids + s.batch.cu_seqlens[d];
+        for (int q = 2; q < 11; q++, asked++) {
+            assert_int_equal(s.batch.targets[ids - s.batch.ids + 3 * q + 1], ids[3 * q + 2]);
+            int told = ids[3 * q + 1] == ids[1] ? 0 : 1;
+            assert_int_equal(ids[3 * q + 1], ids[3 * told + 1]);
+            assert_int_equal(ids[3 * q + 2], ids[3 * told + 2]);
+            changes += q > 2 && ids[3 * q + 1] != ids[3 * q - 2];
+        }
+    }
+    /* Neither in turns nor always the same. */
+    assert_int_equal(s.batch.n_docs, 1024 / 33);
+    assert_in_range(changes, asked * 3 / 10, asked * 6 / 10);
+    close_school(&s);
+}
+
 static void sources_take_turns_by_weight(void **state) {
     school s;
     int64_t epoch, counts[MIXTURE_SOURCES] = {0};
@@ -337,6 +392,8 @@ int main(void) {
         cmocka_unit_test(every_task_can_be_solved_and_not_without_looking_far),
         cmocka_unit_test(an_answer_counts_only_whole),
         cmocka_unit_test(samples_have_the_length_asked_for_and_grow_with_the_steps),
+        cmocka_unit_test(mixed_samples_have_all_sizes_up_to_the_present_one),
+        cmocka_unit_test(recall_asks_again_where_questions_outnumber_items),
         cmocka_unit_test(sources_take_turns_by_weight),
         cmocka_unit_test(batches_are_functions_of_step_and_configuration),
         cmocka_unit_test(samples_that_do_not_fit_are_refused_with_their_size),

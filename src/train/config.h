@@ -31,10 +31,12 @@ typedef struct config_task {
     double weight;                /* share of micro-batches, relative to the others; 0: off */
     int64_t length, start_length; /* tokens of a sample, and at the first step; 0: the context */
     int64_t items,
-        start_items;    /* pairs, symbols, digits or needles; 0: as `items` from the start */
-    int64_t questions;  /* asked of one sample */
-    int64_t grow_steps; /* over which length and items grow; 0: at once */
-    bool answers_only;  /* loss on the answers alone */
+        start_items;   /* pairs, symbols, digits or needles; 0: as `items` from the start */
+    int64_t questions; /* asked of one sample */
+    int64_t grow_from,
+        grow_steps;    /* where length and items begin to grow, and over how long; 0: at once */
+    bool mixed;        /* samples of all sizes from the first to the present one */
+    bool answers_only; /* loss on the answers alone */
 } config_task;
 
 typedef enum config_schedule_kind {
@@ -62,7 +64,8 @@ typedef struct train_config {
         char *from; /* weights to start from; "": random */
         int32_t family;
         int64_t layers, width, heads, kv_heads, head_dim, ffn, rot, vocab, dense_layers;
-        double rope_base, norm_eps, swiglu_alpha, swiglu_limit, init_std, qk_gain, index_qk_gain;
+        double rope_base, norm_eps, swiglu_alpha, swiglu_limit, init_std, embed_std, qk_gain,
+            index_qk_gain;
         bool tied;
         struct {
             bool on;

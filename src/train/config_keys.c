@@ -37,9 +37,15 @@ const char *const CONFIG_TASK_NAMES[TASK_COUNT] = {"recall", "copy", "passkey", 
         INT("tasks." name ".start_items", tasks[i].start_items, 0, items_most, "0",                \
             "items at the first step, growing to items; 0: items"),                                \
         INT("tasks." name ".questions", tasks[i].questions, 1, 4096, asked,                        \
-            "questions at the end of a sample; at most its items, where items can be asked"),      \
+            "questions at the end of a sample; what it lacks items for is left out, but recall "   \
+            "asks again"),                                                                         \
+        INT("tasks." name ".grow_from", tasks[i].grow_from, 0, MUCH, "0",                          \
+            "step at which length and items begin to grow"),                                       \
         INT("tasks." name ".grow_steps", tasks[i].grow_steps, 0, MUCH, "0",                        \
             "steps over which length and items grow, with the square of the time"),                \
+        BOOL("tasks." name ".mixed", tasks[i].mixed, "false",                                      \
+             "samples of all sizes from the first to the present one, drawn one by one; false: "   \
+             "the present one"),                                                                   \
         BOOL("tasks." name ".answers_only", tasks[i].answers_only, "true",                         \
              "loss on the answers alone; false: on every token")
 #define SCHEDULE(prefix, field, usual)                                                             \
@@ -77,6 +83,9 @@ const config_key CONFIG_KEYS[] = {
     REAL("model.swiglu_limit", model.swiglu_limit, 0.1, 1e6, "7",
          "minimax-m3: where gate and up are clamped"),
     REAL("model.init_std", model.init_std, 0, 1, "0.02", "standard deviation of random weights"),
+    REAL("model.embed_std", model.embed_std, 0, 10, "0",
+         "the same of the embedding; 0: init_std. What a token is must outweigh what the first "
+         "layer adds, or matching keys is learnt late"),
     REAL("model.qk_gain", model.qk_gain, 0.01, 100, "1",
          "initial gain of the norms of Q and K, where the family has them"),
     REAL("model.index_qk_gain", model.index_qk_gain, 0.01, 100, "1",

@@ -67,26 +67,44 @@ static msa_status make_fitting(mixture *m, config_task_kind kind, task_size size
     }
 }
 
-static msa_status fill_task(mixture *m, config_task_kind kind, task_size size, draw_purpose purpose,
-                            int64_t number, int64_t n_most, bool answers_only, train_batch *batch,
-                            msa_error *err) {
-    int64_t n = m->max_tokens / size.length;
+static draw begin_sample(const mixture *m, config_task_kind kind, draw_purpose purpose,
+                         int64_t number, int64_t i) {
+    return draw_begin((uint64_t)m->config->run.seed + ((uint64_t)kind << 56), purpose, number, i);
+}
+
+/* Samples to learn from at a step, until the micro-batch is full: of mixed sizes the last one is
+ * cut to the room that is left. */
+static msa_status fill_task(mixture *m, config_task_kind kind, int64_t step, int64_t number,
+                            train_batch *batch, msa_error *err) {
+    const config_task *t = &m->config->tasks[kind];
     msa_status status = MSA_OK;
     batch->n_tokens = batch->n_docs = 0;
-    for (int64_t i = 0; i < n && i < n_most && status == MSA_OK; i++) {
+    for (int64_t i = 0; status == MSA_OK; i++) {
         task_sample s;
-        draw d =
-            draw_begin((uint64_t)m->config->run.seed + ((uint64_t)kind << 56), purpose, number, i);
+        draw d = begin_sample(m, kind, DRAW_TASK, number, i);
+        task_size size = task_size_draw(t, step, &d);
+        int64_t room = m->max_tokens - batch->n_tokens;
+        if (t->mixed && room >= t->start_length && room < size.length) size.length = room;
+        if (size.length > room) break;
         status = make_fitting(m, kind, size, &d, &s, err);
-        if (status == MSA_OK) add_sample(batch, &s, MIXTURE_TASKS + (int)kind, answers_only);
+        if (status == MSA_OK) add_sample(batch, &s, MIXTURE_TASKS + (int)kind, t->answers_only);
     }
     return status;
 }
 
 msa_status mixture_exam(mixture *m, config_task_kind kind, int64_t number, int64_t n_samples,
                         train_batch *batch, msa_error *err) {
-    return fill_task(m, kind, task_size_final(&m->config->tasks[kind]), DRAW_EXAM, number,
-                     n_samples, true, batch, err);
+    task_size size = task_size_final(&m->config->tasks[kind]);
+    int64_t n = m->max_tokens / size.length;
+    msa_status status = MSA_OK;
+    batch->n_tokens = batch->n_docs = 0;
+    for (int64_t i = 0; i < n && i < n_samples && status == MSA_OK; i++) {
+        task_sample s;
+        draw d = begin_sample(m, kind, DRAW_EXAM, number, i);
+        status = make_fitting(m, kind, size, &d, &s, err);
+        if (status == MSA_OK) add_sample(batch, &s, MIXTURE_TASKS + (int)kind, true);
+    }
+    return status;
 }
 
 void exam_add(exam_score *score, const train_batch *batch, const int32_t *predicted) {
@@ -125,9 +143,7 @@ msa_status mixture_batch(mixture *m, int64_t step, int64_t micro, train_batch *b
     int s = *source = m->source[turn];
     number = number / PERIOD * m->per_period[s] + m->before[turn];
     if (s == MIXTURE_TEXT) return corpus_batch(m->text, number, batch, epoch, err);
-    const config_task *t = &m->config->tasks[s - MIXTURE_TASKS];
-    return fill_task(m, (config_task_kind)(s - MIXTURE_TASKS), task_size_at(t, step), DRAW_TASK,
-                     number, INT64_MAX, t->answers_only, batch, err);
+    return fill_task(m, (config_task_kind)(s - MIXTURE_TASKS), step, number, batch, err);
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */

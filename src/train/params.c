@@ -164,6 +164,7 @@ static void fill(params *p, const param *t, const params_init *init) {
     if (t->decay) {
         double std = init->std;
         if (writes_residual(t->role)) std /= sqrt(2.0 * p->arch.n_layers);
+        if (t->role == TENSOR_EMBED && init->embed_std > 0) std = init->embed_std;
         fill_normal(w, n, random_stream(init->seed, hash_bytes(t->name, strlen(t->name))), std);
         return;
     }

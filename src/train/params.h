@@ -43,7 +43,7 @@ const param *params_find(const params *p, const char *name);
 const param *params_of(const params *p, tensor_role role, int32_t layer, int32_t expert);
 
 /* Random weights: matrices normal with deviation `std`, those that write to the residual stream (o,
- * down, w2) divided by sqrt(2 n_layers); norms 1, those of the heads of Q and K the gain asked for
+ * down, w2) divided by sqrt(2 n_layers), the embedding with one of its own; norms 1, those of the heads of Q and K the gain asked for
  * (attention over heads of d can't get sharper than gain^2 sqrt(d) at first); biases 0. A tensor's
  * numbers depend on the seed and its name, nothing else. */
 typedef struct params_init {
@@ -51,6 +51,7 @@ typedef struct params_init {
     float std;        /* 0.02 is customary */
     float qk_gain;    /* of the norms of Q and K, where the family has them; 1 is customary */
     float index_gain; /* the same of the index branch */
+    float embed_std;  /* of the embedding; 0: std */
 } params_init;
 void params_fill(params *p, const params_init *init);
 /* The same for the index branch alone, the rest left as it is: an index for a trained model. */

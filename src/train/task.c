@@ -1,6 +1,7 @@
 /* task.c: sizes, and the frame of all samples, see task.h. */
 #include "train/task.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,13 +11,24 @@
 /* With the square of the time: what is short and easy is where the first steps are needed. */
 static int64_t grown(int64_t from, int64_t to, int64_t step, int64_t steps) {
     if (step >= steps) return to;
+    if (step < 0) return from;
     double share = (double)step / (double)steps;
     return from + (int64_t)((double)(to - from) * share * share);
 }
 
 task_size task_size_at(const config_task *t, int64_t step) {
+    step -= t->grow_from;
     return (task_size){grown(t->start_length, t->length, step, t->grow_steps),
                        grown(t->start_items, t->items, step, t->grow_steps), t->questions};
+}
+
+task_size task_size_draw(const config_task *t, int64_t step, draw *d) {
+    task_size size = task_size_at(t, step);
+    if (!t->mixed) return size;
+    double octaves = log2((double)size.length / (double)t->start_length);
+    double length = (double)t->start_length * exp2(octaves * draw_unit(d));
+    int64_t items = t->start_items + draw_below(d, size.items - t->start_items + 1);
+    return (task_size){(int64_t)length, items, size.questions};
 }
 
 task_size task_size_final(const config_task *t) {

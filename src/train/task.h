@@ -5,7 +5,8 @@
  *   filler fact filler fact ... filler | question answer question answer ...
  *
  *   recall   facts " kV": a key of lower-case letters and digits, a value of one capital; asked
- *            again in another order; filler of punctuation                          (MQAR)
+ *            again in another order; filler of punctuation. Where there are more questions than
+ *            items each is about any of them, so that no answer can be told by elimination  (MQAR)
  *   copy     letters; a question is a cue of 4 that occurred once, the answer goes on as it did
  *   passkey  "The pass key is 71432. Remember it. 71432 is the pass key." in a filler of sentences
  *   needle   "The code of Kedori is 5823." inside real text
@@ -21,12 +22,15 @@
 #include "train/draw.h"
 
 typedef struct task_size {
-    int64_t length, items, questions; /* as in config_task; questions beyond what can be asked are
-                                         left out */
+    int64_t length, items, questions; /* as in config_task */
 } task_size;
 
 /* The size at a step of a settled configuration, and the final one. */
 task_size task_size_at(const config_task *t, int64_t step);
+/* The size of one sample at a step: where sizes are mixed, a length and a number of items between
+ * the first and the present, the length uniform in its logarithm; else the present ones, and nothing
+ * is drawn. */
+task_size task_size_draw(const config_task *t, int64_t step, draw *d);
 task_size task_size_final(const config_task *t);
 
 typedef struct task_maker task_maker; /* makes samples; one thread at a time */

@@ -43,12 +43,14 @@ msa_status task_make_recall(task_maker *m, const task_size *size, draw *d, msa_e
     msa_status status = task_shuffle(m, n_spellings, d, err);
     for (int pass = 0; pass < 2 && status == MSA_OK; pass++) {
         task_tokens *to = pass ? &m->tail : &m->facts;
-        int64_t n = pass ? least(size->questions, size->items) : size->items;
+        int64_t n = pass ? size->questions : size->items;
+        bool again = size->questions > size->items; /* any key may be asked more than once */
         for (int64_t i = 0; i < n && status == MSA_OK; i++) {
             char key[8], value[2] = {0, 0};
-            int64_t asked = i + (pass ? draw_below(d, size->items - i) : 0);
+            int64_t from = pass && again ? 0 : i;
+            int64_t asked = from + (pass ? draw_below(d, size->items - from) : 0);
             int32_t k = m->order[asked];
-            m->order[asked] = m->order[i], m->order[i] = k; /* asked once */
+            m->order[asked] = m->order[from], m->order[from] = k;
             spell_key(key, k, length);
             value[0] = (char)('A' + hash_u64(salt + (uint64_t)k) % 26);
             status = task_put_symbols(m, to, key, false, err);

@@ -123,6 +123,7 @@ static msa_status make_weights(msa_trainer *t, msa_error *err) {
     const train_config *c = &t->config;
     params_init init = {.seed = (uint64_t)c->run.seed,
                         .std = (float)c->model.init_std,
+                        .embed_std = (float)c->model.embed_std,
                         .qk_gain = (float)c->model.qk_gain,
                         .index_gain = (float)c->model.index_qk_gain};
     bool from = c->model.from[0] != 0;
