@@ -43,9 +43,10 @@ const param *params_find(const params *p, const char *name);
 const param *params_of(const params *p, tensor_role role, int32_t layer, int32_t expert);
 
 /* Random weights: matrices normal with deviation `std`, those that write to the residual stream (o,
- * down, w2) divided by sqrt(2 n_layers), the embedding with one of its own; norms 1, those of the heads of Q and K the gain asked for
- * (attention over heads of d can't get sharper than gain^2 sqrt(d) at first); biases 0. A tensor's
- * numbers depend on the seed and its name, nothing else. */
+ * down, w2) divided by sqrt(2 n_layers), the embedding with one of its own; norms 1, those of the
+ * heads of Q and K the gain asked for (attention over heads of d can't get sharper than
+ * gain^2 sqrt(d) at first); biases 0. A tensor's numbers depend on the seed and its name, nothing
+ * else. */
 typedef struct params_init {
     uint64_t seed;
     float std;        /* 0.02 is customary */

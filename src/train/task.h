@@ -27,9 +27,9 @@ typedef struct task_size {
 
 /* The size at a step of a settled configuration, and the final one. */
 task_size task_size_at(const config_task *t, int64_t step);
-/* The size of one sample at a step: where sizes are mixed, a length and a number of items between
- * the first and the present, the length uniform in its logarithm; else the present ones, and nothing
- * is drawn. */
+/* The size of one sample at a step: the present one and nothing drawn, or, where sizes are mixed, a
+ * length and a number of items between the first and the present, the length uniform in its
+ * logarithm. */
 task_size task_size_draw(const config_task *t, int64_t step, draw *d);
 task_size task_size_final(const config_task *t);
 
