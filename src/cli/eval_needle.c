@@ -18,10 +18,10 @@ static const help_page PAGE = {
         "scores by length and depth for each selector, as a table and a picture. The same\n"
         "samples for every depth and selector.\n",
     .examples =
-        "msa eval needle -m models/SmolLM2-135M-Instruct.Q4_1.gguf --text docs --lengths 512,1024 "
-        "--depths 0,50,100 --samples 1 -o needle.png\n"
-        "msa eval needle -m models/SmolLM2-135M-Instruct.Q4_1.gguf --lengths 1024 --depths 10,90 "
-        "--samples 2 --selectors dense,proxy,random --out needle.jsonl",
+        "msa eval needle -m models/SmolLM2-135M-Instruct.Q4_1.gguf --text LICENSE --lengths "
+        "384 --depths 0,100 --samples 1 -o needle.png\n"
+        "msa eval needle -m models/SmolLM2-135M-Instruct.Q4_1.gguf --lengths 384 --depths "
+        "50 --samples 1 --selectors proxy,random --out needle.jsonl",
 };
 
 /* ---- table ----------------------------------------------------------------------------------- */

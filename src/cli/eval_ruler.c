@@ -20,11 +20,12 @@ static const help_page PAGE = {
         "be\n"
         "compared with published ones. Intervals are of 95 %; a difference to dense is n/a where\n"
         "dense itself fails. docs/evaluation.md has the formulas.\n",
-    .examples = "msa eval ruler -m models/SmolLM2-135M-Instruct.Q4_1.gguf --tasks niah_single_1,vt "
-                "--lengths 1024 --samples 2\n"
-                "msa eval ruler -m models/SmolLM2-135M-Instruct.Q4_1.gguf --tasks niah_multikey_1 "
-                "--text docs --samples 2 --selectors dense,proxy,window,random --out ruler.jsonl\n"
-                "msa eval ruler -m models/SmolLM2-135M-Instruct.Q4_1.gguf --tasks fwe --show 0",
+    .examples =
+        "msa eval ruler -m models/SmolLM2-135M-Instruct.Q4_1.gguf --tasks "
+        "niah_single_1,niah_multikey_2 --lengths 512 --samples 1\n"
+        "msa eval ruler -m models/SmolLM2-135M-Instruct.Q4_1.gguf --tasks niah_multivalue --text "
+        "LICENSE --lengths 512 --samples 1 --selectors proxy,random --topk 4 --out ruler.jsonl\n"
+        "msa eval ruler -m models/SmolLM2-135M-Instruct.Q4_1.gguf --tasks fwe --show 0",
 };
 
 /* All that need nothing more than what was given. Without a text niah_single_2 is niah_single_1. */
