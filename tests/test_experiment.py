@@ -69,7 +69,7 @@ class WholeExperiment(Workplace):
         self.assertEqual(self.succeed(), text)  # finished work is not done again
         self.assertEqual(stamps, {p: p.stat().st_mtime_ns for p in self.out.rglob("*.json*")})
         pictures = pictures_of(self.out)
-        drawn = {"curves.png", "map.png", "layers-pt.svg", "lengths.svg"}
+        drawn = {"curves.png", "map.png", "map-oracle.png", "layers-pt.svg", "lengths.svg"}
         self.assertEqual(set(pictures), drawn)
         for job in self.out.rglob("model.gguf"):
             job.unlink()  # a report needs no model
