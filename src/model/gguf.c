@@ -1,9 +1,8 @@
 /* gguf.c: opening a GGUF file. See gguf.h.
  *
- * One forward pass with a cursor that can't leave the file. Two habits keep hostile bytes harmless:
- * a length is compared with what is left of the file before anything is computed from it, and
- * tables grow as entries are actually read, so that a count of 2^60 costs nothing. Lookup and the
- * search for duplicates share a sorted index. */
+ * One forward pass with a cursor that can't leave the file (gguf_cursor.h). Tables grow as entries
+ * are actually read, so that a count of 2^60 costs nothing. Lookup and the search for duplicates
+ * share a sorted index. */
 #include "model/gguf.h"
 
 #include <inttypes.h>
@@ -12,17 +11,12 @@
 
 #include "base/file.h"
 #include "base/mem.h"
-#include "nn/quant.h"
+#include "model/gguf_cursor.h"
 
 enum {
-    MAX_KEY_BYTES = 65535, /* the format's own limit */
-    MAX_TENSOR_NAME = 64,  /* the same */
-    MIN_ALIGNMENT = 8,     /* the format's own; so plain f32 and f16 tensors can be read in place */
+    MIN_ALIGNMENT = 8, /* the format's own; so plain f32 and f16 tensors can be read in place */
     MAX_ALIGNMENT = 1 << 16,
-    DEFAULT_ALIGNMENT = 32,
-    MAX_ARRAY_DEPTH = 4,
-    MIN_VALUE_BYTES = 8 + 4 + 1,         /* key length, type, the smallest value */
-    MIN_TENSOR_BYTES = 8 + 4 + 8 + 4 + 8 /* name length, n_dims, one dim, type, offset */
+    DEFAULT_ALIGNMENT = 32
 };
 
 struct gguf_file {
@@ -35,185 +29,6 @@ struct gguf_file {
     size_t n_values, n_tensors;
     const gguf_string **value_index, **tensor_index; /* sorted by name */
 };
-
-typedef struct cursor {
-    const uint8_t *data;
-    size_t n_bytes, at;
-    msa_error *err;
-} cursor;
-
-/* ---- reading ---- */
-
-static msa_status need(cursor *c, uint64_t n, const char *what) {
-    if (n <= c->n_bytes - c->at) return MSA_OK;
-    return error_set(c->err, MSA_E_FORMAT,
-                     "%s needs %" PRIu64 " bytes at offset %zu, but the file ends at %zu; "
-                     "it is truncated or damaged",
-                     what, n, c->at, c->n_bytes);
-}
-
-static msa_status read_bytes(cursor *c, void *out, size_t n, const char *what) {
-    msa_status status = need(c, n, what);
-    if (status != MSA_OK) return status;
-    memcpy(out, c->data + c->at, n);
-    c->at += n;
-    return MSA_OK;
-}
-
-static msa_status read_string(cursor *c, gguf_string *out, uint64_t max, const char *what) {
-    size_t start = c->at;
-    uint64_t n;
-    msa_status status = read_bytes(c, &n, 8, what);
-    if (status != MSA_OK) return status;
-    if (n > max)
-        return error_set(c->err, MSA_E_FORMAT,
-                         "%s at offset %zu claims %" PRIu64 " bytes; at most %" PRIu64
-                         " are allowed",
-                         what, start, n, max);
-    if ((status = need(c, n, what)) != MSA_OK) return status;
-    *out = (gguf_string){(const char *)c->data + c->at, n};
-    c->at += (size_t)n;
-    return MSA_OK;
-}
-
-static msa_status read_type(cursor *c, gguf_type *out, const char *key) {
-    size_t start = c->at;
-    uint32_t type;
-    *out = GGUF_U8;
-    msa_status status = read_bytes(c, &type, 4, "the type of a value");
-    if (status != MSA_OK) return status;
-    if (type >= GGUF_TYPE_COUNT)
-        return error_set(c->err, MSA_E_FORMAT,
-                         "key '%s' has value type %" PRIu32
-                         " at offset %zu; types 0 to %d are known",
-                         key, type, start, GGUF_TYPE_COUNT - 1);
-    *out = (gguf_type)type;
-    return MSA_OK;
-}
-
-static msa_status skip_elements(cursor *c, gguf_type type, uint64_t n, const char *key, int depth);
-
-static msa_status read_array(cursor *c, gguf_type *element, uint64_t *n, const uint8_t **data,
-                             const char *key, int depth) {
-    msa_status status = read_type(c, element, key);
-    if (status == MSA_OK) status = read_bytes(c, n, 8, "the length of an array");
-    if (status != MSA_OK) return status;
-    if (depth > MAX_ARRAY_DEPTH)
-        return error_set(c->err, MSA_E_FORMAT, "key '%s' nests arrays more than %d deep", key,
-                         MAX_ARRAY_DEPTH);
-    *data = c->data + c->at;
-    return skip_elements(c, *element, *n, key, depth);
-}
-
-/* Moves past n values of a type, checking that they are there. */
-static msa_status skip_elements(cursor *c, gguf_type type, uint64_t n, const char *key, int depth) {
-    unsigned size = gguf_type_size(type);
-    unsigned least = size ? size : type == GGUF_STRING ? 8 : 4 + 8;
-    if (n > (c->n_bytes - c->at) / least)
-        return error_set(c->err, MSA_E_FORMAT,
-                         "key '%s' claims %" PRIu64
-                         " values of type %s at offset %zu; the file ends at %zu",
-                         key, n, gguf_type_name(type), c->at, c->n_bytes);
-    if (size) {
-        c->at += (size_t)n * size;
-        return MSA_OK;
-    }
-    msa_status status = MSA_OK;
-    for (uint64_t i = 0; i < n && status == MSA_OK; i++) {
-        gguf_string string;
-        gguf_type element;
-        uint64_t count;
-        const uint8_t *data;
-        if (type == GGUF_STRING)
-            status = read_string(c, &string, UINT64_MAX, "a string");
-        else
-            status = read_array(c, &element, &count, &data, key, depth + 1);
-    }
-    return status;
-}
-
-static msa_status read_value(cursor *c, gguf_value *v) {
-    char printable[GGUF_PRINTABLE];
-    *v = (gguf_value){.n = 1};
-    size_t start = c->at;
-    msa_status status = read_string(c, &v->key, MAX_KEY_BYTES, "a key");
-    if (status != MSA_OK) return status;
-    if (v->key.n == 0)
-        return error_set(c->err, MSA_E_FORMAT, "the key at offset %zu is empty", start);
-    const char *key = gguf_printable(v->key, printable);
-    if ((status = read_type(c, &v->type, key)) != MSA_OK) return status;
-    if (v->type == GGUF_ARRAY) return read_array(c, &v->element, &v->n, &v->data, key, 1);
-    v->element = v->type;
-    v->data = c->data + c->at;
-    if ((status = skip_elements(c, v->type, 1, key, 1)) != MSA_OK) return status;
-    if (v->type == GGUF_BOOL && v->data[0] > 1)
-        return error_set(c->err, MSA_E_FORMAT, "key '%s' is a bool of value %d; expected 0 or 1",
-                         key, v->data[0]);
-    return MSA_OK;
-}
-
-static msa_status read_shape(cursor *c, gguf_tensor *t, const char *name) {
-    uint32_t n_dims;
-    msa_status status = read_bytes(c, &n_dims, 4, "the rank of a tensor");
-    if (status != MSA_OK) return status;
-    if (n_dims < 1 || n_dims > GGUF_MAX_DIMS)
-        return error_set(c->err, MSA_E_FORMAT,
-                         "tensor '%s' has %" PRIu32 " dimensions; expected 1 to %d", name, n_dims,
-                         GGUF_MAX_DIMS);
-    t->n_dims = (int)n_dims;
-    for (int i = 0; i < GGUF_MAX_DIMS; i++) t->shape[i] = 1;
-    for (int i = 0; i < t->n_dims; i++) {
-        if ((status = read_bytes(c, &t->shape[i], 8, "a tensor's shape")) != MSA_OK) return status;
-        if (t->shape[i] == 0)
-            return error_set(c->err, MSA_E_FORMAT, "tensor '%s' has dimension %d of size 0", name,
-                             i);
-    }
-    return MSA_OK;
-}
-
-static msa_status size_tensor(cursor *c, gguf_tensor *t, const char *name) {
-    const quant_format *format = quant_format_find(t->type);
-    if (!format)
-        return error_set(c->err, MSA_E_UNSUPPORTED,
-                         "tensor '%s' has type %" PRIu32 ", which this version does not know", name,
-                         t->type);
-    if (t->shape[0] % format->block_elems)
-        return error_set(c->err, MSA_E_FORMAT,
-                         "tensor '%s' of type %s has rows of %" PRIu64
-                         " elements; expected a multiple of %u",
-                         name, format->name, t->shape[0], format->block_elems);
-    uint64_t n_elems = 1, n = t->shape[0] / format->block_elems;
-    bool fits = true;
-    for (int i = 0; i < GGUF_MAX_DIMS; i++) {
-        fits &= !__builtin_mul_overflow(n_elems, t->shape[i], &n_elems);
-        if (i > 0) fits &= !__builtin_mul_overflow(n, t->shape[i], &n);
-    }
-    fits &= !__builtin_mul_overflow(n, (uint64_t)format->block_bytes, &n);
-    if (!fits || n_elems > INT64_MAX || n > INT64_MAX)
-        return error_set(c->err, MSA_E_FORMAT,
-                         "tensor '%s' of shape [%" PRIu64 ", %" PRIu64 ", %" PRIu64 ", %" PRIu64
-                         "] has more elements than 63 bits count",
-                         name, t->shape[0], t->shape[1], t->shape[2], t->shape[3]);
-    t->n_bytes = n;
-    return MSA_OK;
-}
-
-/* t->data waits for place_tensors: where the data begin is known once all tensors are read. */
-static msa_status read_tensor(cursor *c, gguf_tensor *t, uint64_t *offset) {
-    char printable[GGUF_PRINTABLE];
-    *t = (gguf_tensor){0};
-    size_t start = c->at;
-    msa_status status = read_string(c, &t->name, MAX_TENSOR_NAME, "a tensor's name");
-    if (status != MSA_OK) return status;
-    if (t->name.n == 0)
-        return error_set(c->err, MSA_E_FORMAT, "the tensor name at offset %zu is empty", start);
-    const char *name = gguf_printable(t->name, printable);
-    status = read_shape(c, t, name);
-    if (status == MSA_OK) status = read_bytes(c, &t->type, 4, "a tensor's type");
-    if (status == MSA_OK) status = read_bytes(c, offset, 8, "a tensor's offset");
-    if (status == MSA_OK) status = size_tensor(c, t, name);
-    return status;
-}
 
 /* ---- the sorted index ---- */
 
@@ -262,16 +77,16 @@ static const void *find_name(const gguf_string *const *index, size_t n, const ch
 
 /* ---- opening ---- */
 
-static msa_status read_version(cursor *c) {
+static msa_status read_version(gguf_cursor *c) {
     uint32_t version;
     uint8_t magic[4];
-    msa_status status = read_bytes(c, magic, 4, "the magic 'GGUF'");
+    msa_status status = gguf_read_bytes(c, magic, 4, "the magic 'GGUF'");
     if (status != MSA_OK) return status;
     if (memcmp(magic, "GGUF", 4) != 0)
         return error_set(c->err, MSA_E_FORMAT,
                          "the first four bytes are %02x %02x %02x %02x; expected 'GGUF'", magic[0],
                          magic[1], magic[2], magic[3]);
-    if ((status = read_bytes(c, &version, 4, "the version")) != MSA_OK) return status;
+    if ((status = gguf_read_bytes(c, &version, 4, "the version")) != MSA_OK) return status;
     if (version == __builtin_bswap32(2) || version == __builtin_bswap32(3))
         return error_set(c->err, MSA_E_UNSUPPORTED,
                          "the file is big-endian; only little-endian GGUF is read");
@@ -281,30 +96,30 @@ static msa_status read_version(cursor *c) {
     return MSA_OK;
 }
 
-static msa_status read_counts(cursor *c, uint64_t *n_tensors, uint64_t *n_values) {
-    msa_status status = read_bytes(c, n_tensors, 8, "the number of tensors");
-    if (status == MSA_OK) status = read_bytes(c, n_values, 8, "the number of keys");
+static msa_status read_counts(gguf_cursor *c, uint64_t *n_tensors, uint64_t *n_values) {
+    msa_status status = gguf_read_bytes(c, n_tensors, 8, "the number of tensors");
+    if (status == MSA_OK) status = gguf_read_bytes(c, n_values, 8, "the number of keys");
     if (status != MSA_OK) return status;
     uint64_t left = c->n_bytes - c->at;
-    if (*n_values > left / MIN_VALUE_BYTES)
+    if (*n_values > left / GGUF_MIN_VALUE_BYTES)
         return error_set(c->err, MSA_E_FORMAT,
                          "the header claims %" PRIu64 " keys; the file has room for %" PRIu64,
-                         *n_values, left / MIN_VALUE_BYTES);
-    if (*n_tensors > left / MIN_TENSOR_BYTES)
+                         *n_values, left / GGUF_MIN_VALUE_BYTES);
+    if (*n_tensors > left / GGUF_MIN_TENSOR_BYTES)
         return error_set(c->err, MSA_E_FORMAT,
                          "the header claims %" PRIu64 " tensors; the file has room for %" PRIu64,
-                         *n_tensors, left / MIN_TENSOR_BYTES);
+                         *n_tensors, left / GGUF_MIN_TENSOR_BYTES);
     return MSA_OK;
 }
 
-static msa_status read_values(gguf_file *file, cursor *c, uint64_t n) {
+static msa_status read_values(gguf_file *file, gguf_cursor *c, uint64_t n) {
     size_t capacity = 0;
     for (uint64_t i = 0; i < n; i++) {
         void *values = file->values;
         if (!mem_grow(&values, &capacity, file->n_values + 1, sizeof *file->values))
             return error_set(c->err, MSA_E_NOMEM, "no memory for %" PRIu64 " keys", n);
         file->values = values;
-        msa_status status = read_value(c, &file->values[file->n_values]);
+        msa_status status = gguf_read_value(c, &file->values[file->n_values]);
         if (status != MSA_OK) return status;
         file->n_values++;
     }
@@ -313,7 +128,7 @@ static msa_status read_values(gguf_file *file, cursor *c, uint64_t n) {
 }
 
 /* *offsets receives where in the data each tensor begins; the caller frees it on every path. */
-static msa_status read_tensors(gguf_file *file, cursor *c, uint64_t n, uint64_t **offsets) {
+static msa_status read_tensors(gguf_file *file, gguf_cursor *c, uint64_t n, uint64_t **offsets) {
     size_t capacity = 0, offset_capacity = 0;
     for (uint64_t i = 0; i < n; i++) {
         void *tensors = file->tensors, *list = *offsets;
@@ -323,7 +138,7 @@ static msa_status read_tensors(gguf_file *file, cursor *c, uint64_t n, uint64_t 
         *offsets = list;
         if (!ok) return error_set(c->err, MSA_E_NOMEM, "no memory for %" PRIu64 " tensors", n);
         msa_status status =
-            read_tensor(c, &file->tensors[file->n_tensors], &(*offsets)[file->n_tensors]);
+            gguf_read_tensor(c, &file->tensors[file->n_tensors], &(*offsets)[file->n_tensors]);
         if (status != MSA_OK) return status;
         file->n_tensors++;
     }
@@ -331,7 +146,7 @@ static msa_status read_tensors(gguf_file *file, cursor *c, uint64_t n, uint64_t 
                        "tensor", c->err);
 }
 
-static msa_status place_tensors(gguf_file *file, cursor *c, const uint64_t *offsets) {
+static msa_status place_tensors(gguf_file *file, gguf_cursor *c, const uint64_t *offsets) {
     uint32_t alignment;
     msa_status status =
         gguf_get_u32_or(file, "general.alignment", DEFAULT_ALIGNMENT, &alignment, c->err);
@@ -363,7 +178,7 @@ static msa_status place_tensors(gguf_file *file, cursor *c, const uint64_t *offs
 }
 
 static msa_status parse(gguf_file *file, msa_error *err) {
-    cursor c = {file->data, file->n_bytes, 0, err};
+    gguf_cursor c = {file->data, file->n_bytes, 0, err};
     uint64_t n_tensors = 0, n_values = 0, *offsets = NULL;
     msa_status status = read_version(&c);
     if (status == MSA_OK) status = read_counts(&c, &n_tensors, &n_values);
