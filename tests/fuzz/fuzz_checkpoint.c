@@ -7,6 +7,7 @@
 #include "base/checksum.h"
 #include "base/mem.h"
 #include "fuzz.h"
+#include "train/arch_text.h"
 #include "train/checkpoint.h"
 #include "train/tokens.h"
 
@@ -28,10 +29,12 @@ static void mend(uint8_t *data, size_t n, int has_header) {
 static void read_checkpoint(const uint8_t *data, size_t n) {
     checkpoint c;
     train_config config;
+    arch none = {0};
     msa_error err;
     if (checkpoint_check(&c, data, n, "fuzz", &err) != MSA_OK) return;
     for (int64_t i = 0; i < c.n_floats; i++) sink += c.w[i] + c.m[i] + c.v[i];
     for (int64_t i = 0; i < c.n_bias; i++) sink += c.bias[i];
+    arch_text_same(&none, c.arch, c.n_arch, &err);
     if (config_init(&config, &err) == MSA_OK &&
         config_read(&config, c.config, c.n_config, "fuzz", &err) == MSA_OK)
         config_settle(&config, &err);
