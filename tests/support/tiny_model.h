@@ -26,6 +26,17 @@ typedef struct tiny_params {
     } experts;
 } tiny_params;
 
+#define TINY_NORM_EPS      1e-5f
+#define TINY_EXPERTS_SCALE 2.0f
+#define TINY_ROPE_BASE     10000.0
+
+/* What follows from the parameters: elements of a head that turn; the width of a layer's
+ * feed-forward, or of its shared expert. */
+bool tiny_is_m3(const tiny_params *p);
+int32_t tiny_rotated(const tiny_params *p);
+bool tiny_has_experts(const tiny_params *p, int layer);
+int32_t tiny_mlp_width(const tiny_params *p, int layer);
+
 /* Weights are [n_out][n_in], the product's second factor transposed, as in the file. */
 typedef struct tiny_layer {
     float *attn_norm, *wq, *wk, *wv, *wo, *bq, *bk, *bv, *q_norm, *k_norm;
