@@ -126,7 +126,7 @@ class WholeExperiment(Workplace):
         text = self.succeed(what="ablations")
         self.assertIn("| no detach: loss |", text)
         self.assertIn("**void**", text)
-        self.assertEqual(len(list(self.out.glob("runs/*/log.jsonl"))), 16)
+        self.assertEqual(len(list(self.out.glob("runs/*/log.jsonl"))), 18)
 
 
 class Interrupted(Workplace):

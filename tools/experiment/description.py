@@ -37,6 +37,7 @@ MEASURE_KEYS = {"title", "from", "where", "value", "unit", "paper", "digits", "s
 TABLE_KEYS = {"rows", "columns", "paper", "runs_down"}
 CLAIM_KEYS = {"name", "paper", "measure", "of", "against", "rule", "margin", "margin_share", "void"}
 RULES = ("at_least", "same", "not_worse", "worse")
+PLACE = re.compile(r"\{([a-z0-9_-]+)\}")
 UNITS = ("share", "fraction", "loss", "norm", "count")
 
 
@@ -204,14 +205,19 @@ class Description:
                 raise Mistake(f"{self.path}: {where}: no '{name}' in '{section}'")
 
     def put_values(self, entry):
-        """A whole text "{name}" of a value becomes the value: a number stays one."""
+        """Values in the places {name} of every text. A text that is nothing else becomes the value
+        itself: a number stays one."""
+        values = self.d["values"]
         if isinstance(entry, dict):
             return {key: self.put_values(value) for key, value in entry.items()}
         if isinstance(entry, list):
             return [self.put_values(value) for value in entry]
-        if isinstance(entry, str) and re.fullmatch(r"\{[a-z0-9_-]+\}", entry):
-            return self.d["values"].get(entry[1:-1], entry)
-        return entry
+        if not isinstance(entry, str):
+            return entry
+        whole = PLACE.fullmatch(entry)
+        if whole and whole[1] in values:
+            return values[whole[1]]
+        return PLACE.sub(lambda m: str(values.get(m[1], m[0])), entry)
 
     def file_at(self, name):
         """Where the file itself is, or will be its beginning of so many bytes."""
@@ -227,8 +233,8 @@ class Description:
                 Path(self.files[name]).write_bytes(start.decode(errors="ignore").encode())
 
     def fill(self, text, **values):
-        """Puts values and files in the places {name} of a text."""
-        values = {**self.d["values"], **self.files, **values}
+        """Puts files, and the values given, in the places {name} of a text."""
+        values = {**self.files, **values}
 
         def place(match):
             if match[1] not in values:
@@ -237,7 +243,7 @@ class Description:
                 )
             return str(values[match[1]])
 
-        return re.sub(r"\{([a-z0-9_-]+)\}", place, text)
+        return PLACE.sub(place, text)
 
     def spell_out_runs(self):
         """Seed by seed, so that what is finished early is whole."""
@@ -315,7 +321,7 @@ class Description:
 
     def picture_run(self, name):
         """The first run whose folder a picture's command names."""
-        for place in re.findall(r"\{([a-z0-9_-]+)\}", self.d["pictures"][name]["command"]):
+        for place in PLACE.findall(self.d["pictures"][name]["command"]):
             for run in self.runs:
                 if place == f"{run.name}-{run.seed}":
                     return run

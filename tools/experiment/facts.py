@@ -4,6 +4,14 @@ from markdown import quote
 from work import duration, read_json
 
 
+def phases_of(start):
+    no_kl = start["config"]["recipe"]["kl_warmup"] == "off"
+    names = {"warm-up": "dense"} if no_kl else {}
+    return ", ".join(
+        f"{names.get(p['name'], p['name'])} {p['to'] - p['from']}" for p in start["phases"]
+    )
+
+
 class Facts:
     def __init__(self, description, records):
         self.description, self.records, self.d = description, records, description.d
@@ -74,19 +82,19 @@ class Facts:
         ]
 
     def run_line(self):
-        """The phases of each run, of the first seed that has any."""
-        said = {}
+        """The phases of the runs; those of most runs, if they are many, are those of the others."""
+        titles = {}
         for run in self.description.runs:
             start = self.records.log(run).start
-            if start is None or run.name in said:
-                continue
-            no_kl = start["config"]["recipe"]["kl_warmup"] == "off"
-            phases = []
-            for phase in start["phases"]:
-                name = "dense" if no_kl and phase["name"] == "warm-up" else phase["name"]
-                phases.append(f"{name} {phase['to'] - phase['from']}")
-            said[run.name] = f"{self.description.title_of(run.name)}: {', '.join(phases)} steps"
-        return "; ".join(said.values()) + "."
+            if start is not None and run.seed == self.description.seeds[0]:
+                title = self.description.title_of(run.name)
+                titles.setdefault(phases_of(start), []).append(title)
+        most = max(titles, key=lambda phases: len(titles[phases]), default=None)
+        parts = [
+            f"{'all others' if phases == most and len(of) > 3 else ', '.join(of)}: {phases} steps"
+            for phases, of in sorted(titles.items(), key=lambda item: item[0] == most)
+        ]
+        return "; ".join(parts) + "."
 
     def data_line(self, start):
         facts = read_json(self.description.out / "machine.json") or {}

@@ -6,6 +6,7 @@ from claims import MISSING, judge
 from markdown import anchor, number, table, with_interval
 
 DENSE_FAILS = "°"
+EXPECTED = "as expected", "not as expected"  # where the paper says nothing
 
 
 class Tables:
@@ -46,17 +47,20 @@ class Tables:
             if claim.get("void"):
                 continue
             seen = judge(claim, self.records)
-            verdict = {"yes": "agrees", "no": "does not agree"}.get(seen.verdict, seen.verdict)
+            yes, no = ("agrees", "does not agree") if claim.get("paper") else EXPECTED
+            verdict = {"yes": yes, "no": no}.get(seen.verdict, seen.verdict)
             rows.append(
                 [
                     claim["name"],
-                    claim["paper"],
+                    claim.get("paper", "–"),
                     self.rule_of(claim),
                     self.seen_of(claim, seen),
                     f"**{verdict}**",
                 ]
             )
-        return table(["what is changed", "the paper", "agrees if", "seen here", ""], rows)
+        return table(
+            ["what is changed", "the paper", "agrees, or is expected, if", "seen here", ""], rows
+        )
 
     def every_run(self):
         """The values behind the means."""
@@ -144,7 +148,7 @@ class Tables:
 
     def column_title(self, column):
         run, selector = column
-        return f"{self.description.title_of(run)}, {selector}"
+        return self.description.title_of(run) + (f", {selector}" if selector != "own" else "")
 
     def rule_of(self, claim):
         measure = self.d["measures"][claim["measure"]]
