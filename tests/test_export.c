@@ -254,7 +254,7 @@ static void an_index_file_fits_its_base_and_no_other(void **state) {
     stranger.user = &seed_other;
     assert_ok(export_gguf(&without, base, QUANT_F16, &err), &err);
     assert_ok(export_gguf(&stranger, other, QUANT_F16, &err), &err);
-    assert_ok(export_index(&with, index, &err), &err);
+    assert_ok(export_index(&with, index, QUANT_F32, &err), &err);
     gguf_file *file, *index_file;
     weights *w;
     assert_ok(gguf_open(&index_file, index, &err), &err);
@@ -295,13 +295,13 @@ static void what_files_cannot_say_is_refused(void **state) {
     a.swiglu_limit = 7;
     assert_fails(export_gguf(&source, path, QUANT_Q4_0, &err), MSA_E_ARG, &err, "not written");
     assert_fails(export_folder(&source, path, QUANT_Q8_0, 0, &err), MSA_E_ARG, &err, "Q8_0");
-    assert_fails(export_index(&source, path, &err), MSA_E_ARG, &err, "is a MiniMax-M3");
+    assert_fails(export_index(&source, path, QUANT_F32, &err), MSA_E_ARG, &err, "is a MiniMax-M3");
     a = random_arch(ARCH_LLAMA, false);
     a.n_rot = 8;
     assert_fails(export_folder(&source, path, QUANT_F32, 0, &err), MSA_E_UNSUPPORTED, &err,
                  "RoPE on 8 elements of heads of 16");
     a.n_rot = 16;
-    assert_fails(export_index(&source, path, &err), MSA_E_ARG, &err, "has none");
+    assert_fails(export_index(&source, path, QUANT_F32, &err), MSA_E_ARG, &err, "has none");
     a.n_vocab = 200;
     source.tokenizer = byte_tokenizer();
     assert_fails(export_gguf(&source, path, QUANT_F32, &err), MSA_E_ARG, &err, "257 tokens");

@@ -17,7 +17,6 @@ typedef struct refusal {
 static void modes_that_make_no_sense_are_refused(void **state) {
     (void)state;
     const refusal refusals[] = {
-        {{BASE, .checkpoint = true}, MSA_E_ARG, "checkpoint"},
         {{BASE, KL(SELECTED)}, MSA_E_ARG, "sparse"},
         {{BASE, .index_value = true}, MSA_E_ARG, "index_value"},
         {{BASE, .lm_index = true, KL(VISIBLE)}, MSA_E_ARG, "lm_index"},

@@ -72,9 +72,13 @@ MSA_API msa_status msa_sparse_grad_run(msa_plan *plan, const msa_grad_args *args
 typedef enum msa_support {
     MSA_SUPPORT_VISIBLE = 0,  /* all j <= pos(t): the warm-up */
     MSA_SUPPORT_SELECTED = 1, /* those in the blocks of the list of (t, g): the sparse phase */
-    MSA_SUPPORT_FAR = 2       /* those outside the forced blocks (shape.local trailing, shape.init
+    MSA_SUPPORT_FAR = 2,      /* those outside the forced blocks (shape.local trailing, shape.init
                                  leading): what a choice decides. Both sides sum to 1 there; a query
                                  with no such token contributes nothing */
+    MSA_SUPPORT_FAR_MASS = 3  /* the same tokens, each head by the attention it has there: P is the
+                                 mean of softmaxes over everything visible, its sum over the support
+                                 m[t,g]; kl = sum of P (ln P/m - ln Pi), ds by m Pi - P. A query that
+                                 attends to its neighbourhood alone hardly counts */
 } msa_support;
 
 typedef struct msa_index_loss_args {
@@ -83,9 +87,9 @@ typedef struct msa_index_loss_args {
     float scale;     /* of the main branch: 0 stands for 1/sqrt(d) */
     const float *qi; /* [total_q, Hi, di] the student's */
     msa_lane ki;     /* Hik heads of di, contiguous */
-    /* [total_q, Hq] the main branch's over the same support: of msa_dense_run if VISIBLE, of
-     * msa_sparse_run with the same lists if SELECTED. NULL: computed, which costs about half the
-     * loss again. FAR always computes its own and does not read it. */
+    /* [total_q, Hq] the main branch's: of msa_dense_run if VISIBLE or FAR_MASS, of msa_sparse_run
+     * with the same lists if SELECTED. NULL: computed, which costs about half the loss again; but
+     * for FAR_MASS, which asks for it. FAR always computes its own and does not read it. */
     const float *lse;
     const msa_selection *selection; /* SELECTED; else NULL */
     /* The query rows the loss is taken over: n_rows numbers in [0, total_q), ascending, none twice;

@@ -76,7 +76,8 @@ typedef enum msa_weight_format {
 
 typedef struct msa_export_params { /* all zero: one GGUF file, f32 */
     msa_file_kind kind;
-    msa_weight_format format; /* of the matrices; vectors, routers and the index branch are f32 */
+    msa_weight_format format; /* of the matrices; vectors, routers and the index branch are f32, the
+                                 latter's matrices in MSA_FILE_INDEX as asked (not Q8_0) */
     int64_t max_bytes;        /* safetensors: a new file before this much data; 0: one file */
 } msa_export_params;
 

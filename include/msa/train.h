@@ -93,6 +93,9 @@ typedef struct msa_train_exam {
     const char *source;   /* "text", "recall", ... */
     double dense, sparse; /* text: loss; tasks: share of the answers that are right */
     int64_t n;            /* tokens of the text, answers of a task */
+    /* The text's loss at positions from the middle of data.context on; n_late of them. */
+    double dense_late, sparse_late;
+    int64_t n_late;
 } msa_train_exam;
 /* *n of them, living until the next run. */
 MSA_API const msa_train_exam *msa_trainer_get_exams(const msa_trainer *trainer, size_t *n);

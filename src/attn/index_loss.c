@@ -17,6 +17,7 @@ typedef struct loss_job {
     float teacher_log2, student_log2; /* what scores are multiplied by for exponents of base 2 */
     float scale;                      /* of Pi - P */
     bool gradients, teacher_known;
+    bool by_mass; /* the teacher's sums over the support are found, and its lse is known besides */
     int group, dim, stride, index_dim, index_stride, index_padded;
     row_sums teacher, student; /* of width Hq, Hkv */
     float *dqi;                /* [n_parts][chunk_q][Hi][index_padded] */
@@ -187,18 +188,36 @@ static void sum_part(void *job, int thread, int32_t set, int32_t part) {
     walk_part(&j->walk, set, part, visit_sums, &w);
 }
 
+static float known_lse(const loss_job *j, int32_t query, int64_t head) {
+    float lse = j->args->lse[j->walk.queries[query].t * j->teacher.width + head];
+    return lse == -INFINITY ? FLT_MAX : (float)(lse * LOG2E);
+}
+
+/* The teacher's sums become those of everything visible; the student is weighed by the share of
+ * attention on the support. */
+static void weigh_query(loss_job *j, int32_t query) {
+    const float LEAST = 0x1p-100f; /* its logarithm stays a number */
+    for (int64_t g = 0; g < j->student.width; g++) {
+        float mass = 0;
+        for (int64_t h = g * j->group; h < (g + 1) * j->group; h++) {
+            float *lse = &j->teacher.lse[query * j->teacher.width + h],
+                  all = known_lse(j, query, h);
+            if (*lse != FLT_MAX) mass += exp2f(fminf(*lse - all, 0));
+            *lse = all;
+        }
+        mass /= (float)j->group;
+        j->student.lse[query * j->student.width + g] -= log2f(mass > LEAST ? mass : LEAST);
+    }
+}
+
 static void merge_query(void *job, int32_t query) {
     loss_job *j = job;
     int64_t heads = j->teacher.width;
     row_sums_merge(&j->student, j->walk.plan, query);
-    if (!j->teacher_known) {
-        row_sums_merge(&j->teacher, j->walk.plan, query);
-        return;
-    }
-    for (int64_t h = 0; h < heads; h++) {
-        float lse = j->args->lse[j->walk.queries[query].t * heads + h];
-        j->teacher.lse[query * heads + h] = lse == -INFINITY ? FLT_MAX : (float)(lse * LOG2E);
-    }
+    if (!j->teacher_known) row_sums_merge(&j->teacher, j->walk.plan, query);
+    if (j->by_mass) weigh_query(j, query);
+    if (!j->teacher_known) return;
+    for (int64_t h = 0; h < heads; h++) j->teacher.lse[query * heads + h] = known_lse(j, query, h);
 }
 
 /* ---- second sweep: the loss and its gradient ---- */
@@ -291,7 +310,7 @@ static void zero_keys(void *job, int64_t first, int64_t n) {
 msa_status msa_index_loss_plan(msa_plan **plan, const msa_shape *shape, const msa_batch *batch,
                                msa_support support, const msa_plan_options *options,
                                msa_error *err) {
-    if ((int)support < 0 || support > MSA_SUPPORT_FAR)
+    if ((int)support < 0 || support > MSA_SUPPORT_FAR_MASS)
         return error_set(err, MSA_E_ARG, "support is %d; expected an msa_support", (int)support);
     msa_status status = plan_prepare(plan, PLAN_INDEX_LOSS, shape, batch, options, err);
     if (!status) status = grad_check_batch(*plan, err);
@@ -322,6 +341,10 @@ static msa_status check_rows(const msa_plan *plan, const msa_index_loss_args *a,
     return MSA_OK;
 }
 
+static bool is_far(const msa_plan *plan) {
+    return plan->support == MSA_SUPPORT_FAR || plan->support == MSA_SUPPORT_FAR_MASS;
+}
+
 static msa_status check_args(const msa_plan *plan, const msa_index_loss_args *a, msa_error *err) {
     const msa_shape *s = &plan->shape;
     msa_status status;
@@ -343,7 +366,11 @@ static msa_status check_args(const msa_plan *plan, const msa_index_loss_args *a,
     if (a->selection)
         return error_set(err, MSA_E_ARG,
                          "a selection is given; the loss was planned over %s tokens",
-                         plan->support == MSA_SUPPORT_FAR ? "far" : "all visible");
+                         is_far(plan) ? "far" : "all visible");
+    if (plan->support == MSA_SUPPORT_FAR_MASS && plan->total_q && !a->lse)
+        return error_set(
+            err, MSA_E_ARG,
+            "lse is NULL; far tokens are weighed by it: expected that of msa_dense_run");
     return MSA_OK;
 }
 
@@ -352,7 +379,7 @@ static loss_job job_of(const msa_plan *plan, const msa_index_loss_args *args) {
     loss_job j = {.args = args, .kernels = attn_kernels_get()};
     carver c = {.base = plan_shared_space(plan)};
     lay_out_job(&j, plan, &c);
-    bool far = plan->support == MSA_SUPPORT_FAR;
+    bool far = is_far(plan);
     j.walk.plan = plan;
     j.walk.selection = args->selection;
     j.walk.local = far ? s->local : 0;
@@ -366,6 +393,7 @@ static loss_job job_of(const msa_plan *plan, const msa_index_loss_args *args) {
     j.index_padded = j.index_stride - 16;
     j.gradients = args->dqi != NULL;
     j.teacher_known = args->lse && !far;
+    j.by_mass = plan->support == MSA_SUPPORT_FAR_MASS;
     j.student_log2 = (float)(LOG2E / sqrt(s->index_dim));
     j.scale = (float)(args->loss_scale / sqrt(s->index_dim));
     return j;

@@ -7,7 +7,9 @@
  *   dqi[t,g]  = sum_j ds ki[j]          dki[j] = sum_{t,g} ds qi[t,g]     (per head where Hik = Hi)
  *
  * over the support's tokens j <= pos(t): all; those in selected blocks; those outside the forced
- * blocks. Both sides sum to 1 over it. A row without support contributes nothing. The teacher is a
+ * blocks. Both sides sum to 1 over it, but with FAR_MASS: there lse[t,h] is that of everything
+ * visible, P sums to m[t,g], the share of attention that is far, and Pi is m times the softmax, which
+ * is the same formula with lse_i - ln m in the place of lse_i. A row without support contributes nothing. The teacher is a
  * constant: no gradient reaches q and k.
  *
  * Two sweeps over the blocks of a chunk (walk.h): the first gives the log-sum-exps that are

@@ -1,6 +1,7 @@
 /* index_loss_ref.c: the truth of the index loss: the formula in double, one query and group at a
  * time. */
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include "attn/index_loss.h"
@@ -15,12 +16,12 @@ typedef struct ref_row {
     int64_t t, position;
 } ref_row;
 
-static int is_supported(const ref_row *w, int64_t j) {
+static int is_supported(const ref_row *w, msa_support support, int64_t j) {
     int64_t block = j / w->s->block, own = w->position / w->s->block;
-    if (w->support == MSA_SUPPORT_SELECTED)
+    if (support == MSA_SUPPORT_SELECTED)
         return ref_selected(w->s, w->b, w->a->selection, w->t, w->group, block);
-    if (w->support == MSA_SUPPORT_FAR) return block >= w->s->init && block <= own - w->s->local;
-    return 1;
+    if (support == MSA_SUPPORT_VISIBLE) return 1;
+    return block >= w->s->init && block <= own - w->s->local;
 }
 
 static double teacher_score(const ref_row *w, int32_t head, int64_t j) {
@@ -48,9 +49,11 @@ static double student_score(const ref_row *w, int64_t j) {
 /* ln sum exp of a head (-1: the student) over the support. */
 static double lse_of(const ref_row *w, int32_t head) {
     double best = -INFINITY, sum = 0;
+    bool weighed = head >= 0 && w->support == MSA_SUPPORT_FAR_MASS;
+    msa_support support = weighed ? MSA_SUPPORT_VISIBLE : w->support;
     for (int pass = 0; pass < 2; pass++)
         for (int64_t j = 0; j <= w->position; j++) {
-            if (!is_supported(w, j)) continue;
+            if (!is_supported(w, support, j)) continue;
             double s = head < 0 ? student_score(w, j) : teacher_score(w, head, j);
             if (pass == 0) best = fmax(best, s);
             if (pass == 1) sum += exp(s - best);
@@ -58,17 +61,26 @@ static double lse_of(const ref_row *w, int32_t head) {
     return best + log(sum);
 }
 
+/* P of a token; lse of the group's heads. */
+static double teacher(const ref_row *w, const double *lse, int64_t j) {
+    int32_t group = w->s->n_q_heads / w->s->n_kv_heads;
+    double p = 0;
+    for (int32_t h = 0; h < group; h++)
+        p += exp(teacher_score(w, w->group * group + h, j) - lse[h]) / group;
+    return p;
+}
+
 static void one_row(const ref_row *w, double *lse, double *kl, double *dqi, double *dki) {
     const msa_shape *s = w->s;
     int32_t di = s->index_dim, group = s->n_q_heads / s->n_kv_heads;
     const float *qi = w->a->qi + (w->t * s->n_index_heads + w->group) * di;
-    double student = lse_of(w, -1);
+    double student = lse_of(w, -1), mass = w->support == MSA_SUPPORT_FAR_MASS ? 0 : 1;
     for (int32_t h = 0; h < group; h++) lse[h] = lse_of(w, w->group * group + h);
+    for (int64_t j = 0; j <= w->position && w->support == MSA_SUPPORT_FAR_MASS; j++)
+        if (is_supported(w, w->support, j)) mass += teacher(w, lse, j);
     for (int64_t j = 0; j <= w->position; j++) {
-        if (!is_supported(w, j)) continue;
-        double p = 0, log_pi = student_score(w, j) - student;
-        for (int32_t h = 0; h < group; h++)
-            p += exp(teacher_score(w, w->group * group + h, j) - lse[h]) / group;
+        if (!is_supported(w, w->support, j)) continue;
+        double p = teacher(w, lse, j), log_pi = student_score(w, j) - student + log(mass);
         if (p > 0) *kl += p * (log(p) - log_pi);
         double ds = w->a->loss_scale / sqrt(di) * (exp(log_pi) - p);
         int64_t row = (ref_kv_start(w->b, w->request) + j) * s->n_index_keys +

@@ -47,9 +47,10 @@ static const help_page PAGE = {
         "Writes a model, its tokenizer and chat template for other programs. MODEL may be GGUF or\n"
         "safetensors, stored in any format this program reads; --index joins an index branch to "
         "it.\n"
-        "Vectors, routers and the index branch are written as f32 always. A file appears when it "
-        "is\n"
-        "complete: where anything fails, what was there before is there still.\n"
+        "Vectors and routers are written as f32 always, and the index branch but where it is "
+        "alone.\n"
+        "A file appears when it is complete: where anything fails, what was there before is there\n"
+        "still.\n"
         "llama.cpp refuses a Llama with an index branch inside it: keep the two apart for it.\n",
     .examples = "msa export -m models/SmolLM2-135M-Instruct.Q4_1.gguf -o smollm2 "
                 "--format safetensors --type bf16\n"
@@ -77,9 +78,6 @@ msa_status command_export(int argc, char **argv, msa_error *err) {
         return fail(err, MSA_E_ARG,
                     "--max-bytes %lld: only --format safetensors is cut into files; leave it out",
                     (long long)args.max_bytes);
-    if (params.kind == MSA_FILE_INDEX && params.format != MSA_WEIGHTS_F32)
-        return fail(err, MSA_E_ARG,
-                    "--type: an index branch is written as f32 always; leave it out");
     status = model_open(&args.model, &model, err);
     if (status == MSA_OK) {
         status = msa_model_export(model, args.out, &params, err);

@@ -19,7 +19,7 @@ typedef struct export_source {
     const char *name;           /* of the model, for general.name; NULL: none */
 } export_source;
 
-/* What the functions below refuse of architecture, tokenizer and format (F32 for an index file),
+/* What the functions below refuse of architecture, tokenizer and format,
  * before there are numbers: for those who work long before they write. MSA_E_UNSUPPORTED says what
  * the kind of file has no place for, MSA_E_ARG what is not written at all. */
 msa_status export_check(const export_source *source, msa_file_kind kind, uint32_t type,
@@ -33,8 +33,9 @@ msa_status export_gguf(const export_source *source, const char *path, uint32_t t
                        msa_error *err);
 
 /* The index branch alone, architecture msa-index (model/weights.h), beside its base model. For the
- * Llama families. */
-msa_status export_index(const export_source *source, const char *path, msa_error *err);
+ * Llama families. `type` of the matrices: F32, F16 or BF16. */
+msa_status export_index(const export_source *source, const char *path, uint32_t type,
+                        msa_error *err);
 
 /* A folder (made where there is none): model.safetensors, or files of up to max_bytes of data
  * (0: one file) with their index; config.json, generation_config.json, tokenizer.json and

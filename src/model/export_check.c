@@ -81,6 +81,10 @@ msa_status export_check(const export_source *source, msa_file_kind kind, uint32_
         status = check_tokenizer_gguf(source->tokenizer, err);
         return !status && m3 ? check_m3_gguf(a, err) : status;
     }
+    if (kind == MSA_FILE_INDEX && type == QUANT_Q8_0)
+        return error_set(err, MSA_E_ARG,
+                         "an index file has no Q8_0: choices hang on it; F32, F16 and BF16 are "
+                         "written");
     if (a->index.present && !m3) return MSA_OK;
     return error_set(err, MSA_E_ARG,
                      "an index file is for a Llama family with an index branch; this model %s",

@@ -196,7 +196,8 @@ msa_status export_gguf(const export_source *source, const char *path, uint32_t t
     return status ? status : write_file(source, path, STORED_GGUF, type, err);
 }
 
-msa_status export_index(const export_source *source, const char *path, msa_error *err) {
-    msa_status status = export_check(source, MSA_FILE_INDEX, QUANT_F32, err);
-    return status ? status : write_file(source, path, STORED_ADAPTER, QUANT_F32, err);
+msa_status export_index(const export_source *source, const char *path, uint32_t type,
+                        msa_error *err) {
+    msa_status status = export_check(source, MSA_FILE_INDEX, type, err);
+    return status ? status : write_file(source, path, STORED_ADAPTER, type, err);
 }

@@ -35,6 +35,6 @@ msa_status msa_model_export(const msa_model *m, const char *path, const msa_expo
     case MSA_FILE_GGUF: return export_gguf(&source, path, type, err);
     case MSA_FILE_SAFETENSORS:
         return export_folder(&source, path, type, (uint64_t)params->max_bytes, err);
-    default: return export_index(&source, path, err);
+    default: return export_index(&source, path, type, err);
     }
 }

@@ -47,11 +47,13 @@ typedef struct lister {
     stored_list *list;
     const arch *a;
     uint32_t type;
+    bool adapter;
     bool failed;
 } lister;
 
 static uint32_t type_of(const lister *l, tensor_role role, int64_t n_in) {
-    if (tensor_is_vector(role) || tensor_is_index(role) || role == TENSOR_ROUTER) return QUANT_F32;
+    if (tensor_is_vector(role) || role == TENSOR_ROUTER) return QUANT_F32;
+    if (tensor_is_index(role) && !l->adapter) return QUANT_F32;
     return n_in % quant_format_find(l->type)->block_elems ? QUANT_F16 : l->type;
 }
 
@@ -137,7 +139,7 @@ static bool put_wide_first(stored_list *list) {
 msa_status stored_list_create(stored_list *list, const arch *a, stored_layout layout, uint32_t type,
                               msa_error *err) {
     *list = (stored_list){0};
-    lister l = {list, a, type, false};
+    lister l = {list, a, type, layout == STORED_ADAPTER, false};
     add_role(&l, layout, TENSOR_EMBED, -1);
     for (int32_t layer = 0; layer < a->n_layers; layer++)
         for (int role = 0; role < TENSOR_ROLE_COUNT; role++)

@@ -5,7 +5,7 @@
  * for architecture llama the rotated rows of each head of Q, K and the index in adjacent pairs.
  * safetensors are what transformers loads: for M3 gate and up joined, experts stacked.
  * Vectors, the router and the index branch are F32 in both, whatever the matrices are: they are
- * small, and choices hang on them. */
+ * small, and choices hang on them. An adapter's matrices are what is asked for. */
 #ifndef MSA_MODEL_STORED_H
 #define MSA_MODEL_STORED_H
 

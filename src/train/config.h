@@ -70,6 +70,7 @@ typedef struct train_config {
         struct {
             bool on;
             int64_t dim, block, topk, local, init;
+            int32_t start; /* config_index_start */
         } index;
         struct {
             int64_t experts, used, ffn, shared_ffn;
@@ -101,16 +102,18 @@ typedef struct train_config {
         int32_t kl_warmup, kl_sparse; /* net_kl */
         int32_t selection;            /* net_selection */
         bool detach, index_value, lm_index, fp8_p;
-        int64_t kl_rows;
+        int64_t kl_rows, kl_repeats;
     } recipe;
     struct {
         int64_t every, diagnostics, eval, eval_rows, checkpoint, keep;
+        bool eval_first;
     } log;
     struct {
         char *out;
         int64_t steps, seed, threads;
         bool recompute;
         int32_t format; /* config_format */
+        int32_t type;   /* config_type */
     } run;
 } train_config;
 
@@ -121,6 +124,9 @@ typedef enum config_format {
     FORMAT_INDEX,
     FORMAT_NONE
 } config_format;
+
+typedef enum config_type { TYPE_F32, TYPE_F16, TYPE_BF16 } config_type;
+typedef enum config_index_start { INDEX_RANDOM, INDEX_FROM_HEADS } config_index_start;
 
 /* All defaults. Every successful or failed init is followed by a free. */
 msa_status config_init(train_config *c, msa_error *err);

@@ -100,6 +100,9 @@ const config_key CONFIG_KEYS[] = {
     INT("model.index.local", model.index.local, 0, 64, "1",
         "forced trailing blocks, the own one included"),
     INT("model.index.init", model.index.init, 0, 64, "0", "forced leading blocks"),
+    CHOICE("model.index.start", model.index.start, "random|heads", "random",
+           "weights to begin with: random, or the mean query of each group and the mean key of the "
+           "model of model.from (index.dim as wide as its heads)"),
     INT("model.moe.experts", model.moe.experts, 0, 4096, "0",
         "minimax-m3: experts of the layers behind dense_layers; 0: dense"),
     INT("model.moe.used", model.moe.used, 1, 64, "2", "experts a token goes through"),
@@ -161,8 +164,9 @@ const config_key CONFIG_KEYS[] = {
     INT("recipe.dense", recipe.dense, -1, MUCH, "-1",
         "cpt: dense steps before the warm-up; -1: half of the steps"),
     REAL("recipe.lambda", recipe.lambda, 0, 1e6, "1", "weight of the KL loss"),
-    CHOICE("recipe.kl_warmup", recipe.kl_warmup, "off|visible|selected|far", "visible",
-           "support of the KL loss in the warm-up, and of index-only"),
+    CHOICE("recipe.kl_warmup", recipe.kl_warmup, "off|visible|selected|far|far-mass", "visible",
+           "support of the KL loss in the warm-up, and of index-only; far-mass: far, each query by "
+           "the attention it has there"),
     CHOICE("recipe.kl_sparse", recipe.kl_sparse, "off|visible|selected|far", "selected",
            "support of the KL loss in the sparse phase"),
     CHOICE("recipe.selection", recipe.selection, "index|sink-window|random", "index",
@@ -177,11 +181,16 @@ const config_key CONFIG_KEYS[] = {
          "probabilities of the main branch pass through FP8 E4M3, straight-through backward"),
     INT("recipe.kl_rows", recipe.kl_rows, 0, 1 << 24, "0",
         "query rows sampled per document for the KL loss; 0: all"),
+    INT("recipe.kl_repeats", recipe.kl_repeats, 1, 1024, "1",
+        "index-only: steps on one micro-batch, each with rows of its own; the model runs forward "
+        "in the first of them alone"),
 
     INT_FREE("log.every", log.every, 1, MUCH, "10", "steps between records of the log"),
     INT_FREE("log.diagnostics", log.diagnostics, 0, MUCH, "100",
              "steps between recall and mass of the selection; 0: only at the end"),
     INT_FREE("log.eval", log.eval, 0, MUCH, "100", "steps between evaluations; 0: only at the end"),
+    {"log.eval_first", KEY_BOOL, AT(log.eval_first), 0, 1, NULL, "false",
+     "an evaluation before the first step", true},
     INT_FREE("log.eval_rows", log.eval_rows, 1, 1 << 20, "16",
              "sequences of text, and of each task, in an evaluation"),
     INT_FREE("log.checkpoint", log.checkpoint, 0, MUCH, "200",
@@ -197,6 +206,8 @@ const config_key CONFIG_KEYS[] = {
     {"run.format", KEY_CHOICE, AT(run.format), 0, 0, "gguf|safetensors|both|index|none", "gguf",
      "of the model that is written at the end; index: the index branch alone, beside its base",
      true},
+    {"run.type", KEY_CHOICE, AT(run.type), 0, 0, "f32|f16|bf16", "f32",
+     "number format of the matrices in it; where the index branch is not alone it is f32", true},
 };
 const size_t N_CONFIG_KEYS = sizeof CONFIG_KEYS / sizeof *CONFIG_KEYS;
 

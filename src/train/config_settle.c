@@ -208,6 +208,22 @@ static msa_status settle_switches(const train_config *c, msa_error *err) {
                          "recipe.lm_index is true; model.head_dim + model.index.dim is %lld, "
                          "expected at most %d",
                          (long long)(c->model.head_dim + c->model.index.dim), WIDEST_HEAD);
+    if (c->recipe.kl_repeats > 1 && (!index_only || !c->recipe.detach || c->optim.accumulate > 1 ||
+                                     c->recipe.kl_warmup == NET_KL_SELECTED))
+        return error_set(
+            err, MSA_E_ARG,
+            "recipe.kl_repeats is %lld; only where the model runs densely and the "
+            "index branch alone learns does a forward pass serve again: expected 1, or "
+            "the recipe index-only with recipe.detach, optim.accumulate 1 and another "
+            "recipe.kl_warmup than selected",
+            (long long)c->recipe.kl_repeats);
+    if (c->recipe.kl_warmup == NET_KL_FAR_MASS && c->recipe.lm_index)
+        return error_set(err, MSA_E_ARG,
+                         "recipe.kl_warmup is far-mass; recipe.lm_index has no KL loss");
+    if (c->model.index.start == INDEX_FROM_HEADS && c->model.from[0] == 0)
+        return error_set(err, MSA_E_ARG,
+                         "model.index.start is heads; those of a trained model are meant: expected "
+                         "model.from, or random");
     if (c->run.format == FORMAT_INDEX &&
         (!index_only || !c->recipe.detach || c->model.from[0] == 0))
         return error_set(err, MSA_E_ARG,

@@ -241,9 +241,10 @@ void diagnose_gradients(const params *p, double *of_index, double *of_rest, int 
     for (int32_t i = 0; i <= layers; i++) of_index[i] = of_rest[i] = 0;
     for (int32_t i = 0; i < p->n; i++) {
         const param *t = &p->list[i];
+        if (t->at < p->trained) continue;
         double *sum = t->index ? of_index : of_rest;
         sum[t->layer < 0 ? layers : t->layer] +=
-            vector_sum_squares(p->g + t->at, t->n_out * t->n_in, n_threads);
+            vector_sum_squares(p->g + (t->at - p->trained), t->n_out * t->n_in, n_threads);
     }
     for (int32_t i = 0; i <= layers; i++) {
         of_index[i] = sqrt(of_index[i]);

@@ -8,6 +8,7 @@
 #include "nn/loss.h"
 #include "train/diagnose.h"
 #include "train/net_attn.h"
+#include "train/net_index.h"
 #include "train/net_mlp.h"
 #include "train/net_ops.h"
 #include "train/net_select.h"
@@ -65,7 +66,7 @@ static bool name_parameters(net *n) {
 static bool allocate_small(net *n) {
     const arch *a = n->arch;
     n->layers = mem_calloc((size_t)a->n_layers, sizeof *n->layers);
-    n->acts = mem_calloc(n->checkpoint ? 1 : (size_t)a->n_layers, sizeof *n->acts);
+    n->acts = mem_calloc(n->keep == NET_KEEP_INPUTS ? 1 : (size_t)a->n_layers, sizeof *n->acts);
     return n->layers && n->acts && name_parameters(n);
 }
 
@@ -94,7 +95,7 @@ static msa_status check_create(const params *p, int64_t max_tokens, int n_thread
     return msa_shape_check(&shape, err);
 }
 
-msa_status net_create(net **out, params *p, int64_t max_tokens, bool checkpoint, int n_threads,
+msa_status net_create(net **out, params *p, int64_t max_tokens, net_memory keep, int n_threads,
                       msa_error *err) {
     *out = NULL;
     msa_status status = check_create(p, max_tokens, n_threads, err);
@@ -106,7 +107,7 @@ msa_status net_create(net **out, params *p, int64_t max_tokens, bool checkpoint,
     n->shape = shape_of(n->arch);
     n->max_tokens = max_tokens;
     n->n_threads = n_threads;
-    n->checkpoint = checkpoint;
+    n->keep = keep;
     if (!allocate_small(n))
         status = error_set(err, MSA_E_NOMEM, "no memory for %d layers", n->arch->n_layers);
     if (!status) status = slab_create(n, err);
@@ -140,8 +141,6 @@ int64_t *net_load(net *n) {
 
 static msa_status check_mode(const net *n, const net_mode *m, msa_error *err) {
     bool index = n->n_index_layers > 0, ablation = m->index_value || m->lm_index;
-    if (m->checkpoint && !n->checkpoint)
-        return error_set(err, MSA_E_ARG, "mode: checkpoint: the network was created without it");
     if (!index && (m->sparse || m->kl != NET_KL_OFF || ablation))
         return error_set(err, MSA_E_ARG, "mode: %s: the model has no index branch",
                          m->sparse  ? "sparse"
@@ -155,6 +154,8 @@ static msa_status check_mode(const net *n, const net_mode *m, msa_error *err) {
         return error_set(err, MSA_E_ARG, "mode: index_value and lm_index ask for lm");
     if (m->lm_index && m->kl != NET_KL_OFF)
         return error_set(err, MSA_E_ARG, "mode: lm_index learns from lm alone; kl must be off");
+    if (m->kl == NET_KL_FAR_MASS && m->sparse)
+        return error_set(err, MSA_E_ARG, "mode: kl by mass asks for dense attention");
     if (m->kl_rows < 0) return error_set(err, MSA_E_ARG, "mode: kl_rows is %d", m->kl_rows);
     return MSA_OK;
 }
@@ -190,9 +191,19 @@ static void place_documents(net *n) {
         n->kv_len[d] = len;
         memcpy(n->rope + (size_t)first * row, n->rope_all, (size_t)len * row * sizeof(float));
     }
+}
+
+static void choose_rows(net *n) {
     n->n_kl_rows = n->n_tokens;
     if (n->mode.kl_rows > 0)
         n->n_kl_rows = select_rows(n->batch, n->mode.kl_rows, n->mode.seed, n->kl_rows);
+    memset(n->kl, 0, (size_t)n->arch->n_layers * (size_t)n->arch->n_kv_heads * sizeof *n->kl);
+    index_begin(n);
+}
+
+/* Whether the backward pass goes through the layers: not where the index learns by itself. */
+static bool goes_back(const net *n) {
+    return n->with_grad && (n->mode.lm || (n->mode.kl != NET_KL_OFF && !n->mode.detach));
 }
 
 static msa_status begin(net *n, const train_batch *batch, const net_mode *mode, float scale,
@@ -204,9 +215,14 @@ static msa_status begin(net *n, const train_batch *batch, const net_mode *mode, 
     n->n_tokens = batch->n_tokens;
     n->scale = scale;
     n->with_grad = with_grad;
+    n->kept = false;
+    if (goes_back(n) && n->keep == NET_KEEP_INDEX)
+        return error_set(err, MSA_E_ARG,
+                         "mode: %s: this network keeps what the index branch alone learns from",
+                         mode->lm ? "lm" : "detach off");
     if (mode->lm_index && (status = wide_prepare(n, err))) return status;
-    memset(n->kl, 0, (size_t)n->arch->n_layers * (size_t)n->arch->n_kv_heads * sizeof *n->kl);
     place_documents(n);
+    choose_rows(n);
     return attn_plan(n, err);
 }
 
@@ -222,19 +238,16 @@ static void count_load(net *n, int32_t layer) {
         n->load[(int64_t)layer * n_experts + e] += experts_rows(&l->acts->mlp.groups, e);
 }
 
-/* Whether the backward pass goes through the layers: not where the index learns by itself. */
-static bool goes_back(const net *n) {
-    return n->with_grad && (n->mode.lm || (n->mode.kl != NET_KL_OFF && !n->mode.detach));
-}
-
 static msa_status forward(net *n, msa_error *err) {
     msa_status status = MSA_OK;
     embed_rows(n->p->w + n->embedding->at, n->batch->ids, n->n_tokens, n->arch->n_embd,
                n->layers[0].x, n->n_threads);
     for (int32_t i = 0; i < n->arch->n_layers; i++) {
-        if ((status = attn_forward(n, i, err))) return status;
+        if ((status = attn_attend(n, i, err))) return status;
         if (n->watch && (status = diagnose_layer(n, i, err))) return status;
         if (!goes_back(n) && (status = attn_index_backward(n, i, err))) return status;
+        if (i + 1 == n->arch->n_layers && !net_needs_output(n)) break;
+        if ((status = attn_add(n, i, err))) return status;
         mlp_forward(n, i, output_of(n, i));
         count_load(n, i);
     }
@@ -254,7 +267,7 @@ static double model_loss(net *n, int64_t n_targets, bool predict) {
                       .targets = n->batch->targets,
                       .scale = n_targets ? n->scale / (float)n_targets : 0,
                       .dx = back ? s->d_normed : NULL,
-                      .dw = back && !n->output->frozen ? n->p->g + n->output->at : NULL,
+                      .dw = back ? params_gradient(n->p, n->output) : NULL,
                       .row_loss = s->nll,
                       .predicted = predict ? s->predicted : NULL};
     double sum = loss_run(&rows, s->loss, n->n_threads);
@@ -265,16 +278,17 @@ static double model_loss(net *n, int64_t n_targets, bool predict) {
 static msa_status backward(net *n, msa_error *err) {
     msa_status status = MSA_OK;
     for (int32_t i = n->arch->n_layers - 1; i >= 0; i--) {
-        if (n->checkpoint && i < n->arch->n_layers - 1) {
+        if (n->keep == NET_KEEP_INPUTS && i < n->arch->n_layers - 1) {
             if ((status = attn_forward(n, i, err))) return status;
             mlp_forward(n, i, n->x_out); /* its output is not needed, what it keeps is */
         }
         mlp_backward(n, i);
         if ((status = attn_backward(n, i, err))) return status;
     }
-    if (!n->embedding->frozen)
-        embed_grad(n->scratch.dx, n->batch->ids, n->n_tokens, n->arch->n_embd,
-                   n->p->g + n->embedding->at, n->n_threads);
+    float *d_embedding = params_gradient(n->p, n->embedding);
+    if (d_embedding)
+        embed_grad(n->scratch.dx, n->batch->ids, n->n_tokens, n->arch->n_embd, d_embedding,
+                   n->n_threads);
     return MSA_OK;
 }
 
@@ -317,6 +331,28 @@ static msa_status run(net *n, const train_batch *batch, const net_mode *mode, fl
             memset(n->scratch.dx, 0, (size_t)n->n_tokens * (size_t)n->arch->n_embd * sizeof(float));
         status = backward(n, err);
     }
+    report_kl(n, losses);
+    n->kept = status == MSA_OK && with_grad && n->keep == NET_KEEP_INDEX && !mode->sparse &&
+              mode->kl != NET_KL_OFF;
+    return status;
+}
+
+msa_status net_step_again(net *n, const net_mode *mode, float scale, net_losses *losses,
+                          msa_error *err) {
+    if (!n->kept || mode->kl != n->mode.kl || mode->lm || mode->sparse || !mode->detach || n->watch)
+        return error_set(err, MSA_E_ARG,
+                         "no step before this one left behind what it asks for: expected one of "
+                         "the index branch alone, with dense attention and the same KL");
+    msa_status status = check_mode(n, mode, err);
+    if (status) return status;
+    n->mode = *mode;
+    n->scale = scale;
+    choose_rows(n);
+    for (int32_t i = 0; i < n->arch->n_layers && status == MSA_OK; i++)
+        if (n->layers[i].has_index) status = index_learn_again(n, i, err);
+    losses->lm = 0;
+    losses->n_targets = count_targets(n->batch);
+    report_tokens(n, losses, false);
     report_kl(n, losses);
     return status;
 }

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "train/net_index.h"
 #include "train/net_ops.h"
 #include "train/net_select.h"
 #include "train/net_wide.h"
@@ -26,8 +27,12 @@ static msa_shape value_shape(const net *n) {
 }
 
 static msa_support support_of(net_kl kl) {
-    if (kl == NET_KL_SELECTED) return MSA_SUPPORT_SELECTED;
-    return kl == NET_KL_FAR ? MSA_SUPPORT_FAR : MSA_SUPPORT_VISIBLE;
+    switch (kl) {
+    case NET_KL_SELECTED: return MSA_SUPPORT_SELECTED;
+    case NET_KL_FAR: return MSA_SUPPORT_FAR;
+    case NET_KL_FAR_MASS: return MSA_SUPPORT_FAR_MASS;
+    default: return MSA_SUPPORT_VISIBLE;
+    }
 }
 
 /* Plans of the main branch: dense layers, and those that select. */
@@ -235,43 +240,30 @@ static msa_status attend_value(net *n, const net_layer *l, net_attn_acts *a, flo
     return status;
 }
 
-msa_status attn_forward(net *n, int32_t layer, msa_error *err) {
+/* Not by the last layer of a step that trains the index branch alone. */
+static bool is_attended(const net *n, int32_t layer) {
+    bool lse = n->mode.kl == NET_KL_VISIBLE || n->mode.kl == NET_KL_FAR_MASS;
+    return layer + 1 < n->arch->n_layers || net_needs_output(n) || lse;
+}
+
+msa_status attn_attend(net *n, int32_t layer, msa_error *err) {
     const net_layer *l = &n->layers[layer];
     net_attn_acts *a = &l->acts->attn;
     msa_status status = MSA_OK;
     op_norm(n, l->of[TENSOR_ATTN_NORM], l->x, n->n_tokens, a->normed);
-    project(n, l, a, net_uses_index(n, l));
+    project(n, l, a, net_uses_index(n, l) && (!index_alone(n, l) || n->watch));
     if (net_selects(n, l)) status = choose_blocks(n, layer, a, err);
-    if (!status) status = attend(n, l, a, err);
-    if (status) return status;
+    return status || !is_attended(n, layer) ? status : attend(n, l, a, err);
+}
+
+msa_status attn_add(net *n, int32_t layer, msa_error *err) {
+    const net_layer *l = &n->layers[layer];
+    net_attn_acts *a = &l->acts->attn;
+    msa_status status = MSA_OK;
     memcpy(l->acts->mid, l->x, (size_t)(n->n_tokens * n->arch->n_embd) * sizeof(float));
     op_linear(n, l->of[TENSOR_O], a->out, n->n_tokens, l->acts->mid, true);
     if (n->mode.index_value && l->has_index) status = attend_value(n, l, a, l->acts->mid, err);
     return status;
-}
-
-static msa_status run_loss(net *n, int32_t layer, const net_attn_acts *a, msa_error *err) {
-    const msa_shape *s = &n->shape;
-    msa_selection selection = selection_of(a);
-    /* The forward pass's LSE is the teacher's where it saw the same tokens. */
-    bool same = n->mode.kl == NET_KL_SELECTED ? n->mode.sparse
-                                              : n->mode.kl == NET_KL_VISIBLE && !n->mode.sparse;
-    double rows = (double)n->n_kl_rows * s->n_kv_heads;
-    msa_index_loss_args args = {
-        .q = a->q,
-        .k = lane(a->k, s->n_kv_heads, s->head_dim),
-        .qi = a->qi,
-        .ki = lane(a->ki, 1, s->index_dim),
-        .lse = same && !n->mode.lm_index ? a->lse : NULL,
-        .selection = n->mode.kl == NET_KL_SELECTED ? &selection : NULL,
-        .rows = n->mode.kl_rows > 0 ? n->kl_rows : NULL,
-        .n_rows = n->n_kl_rows,
-        .loss_scale = (float)(n->scale * n->mode.lambda / (rows * n->n_index_layers)),
-        .kl = n->kl + (int64_t)layer * s->n_kv_heads,
-        .dqi = n->with_grad ? n->scratch.dqi : NULL,
-        .dki = n->with_grad ? n->scratch.dki : NULL,
-    };
-    return msa_index_loss_run(n->plans.loss, &args, err);
 }
 
 static void add_to(const net *n, float *restrict x, const float *restrict y, int64_t count) {
@@ -326,8 +318,9 @@ msa_status attn_index_backward(net *n, int32_t layer, msa_error *err) {
     net_scratch *s = &n->scratch;
     bool ablation = n->with_grad && (n->mode.lm_index || n->mode.index_value);
     if (!l->has_index || (!net_has_loss(n, l) && !ablation)) return MSA_OK;
+    if (index_alone(n, l)) return index_learn(n, layer, err);
     if (net_has_loss(n, l)) {
-        msa_status status = run_loss(n, layer, a, err);
+        msa_status status = index_loss(n, layer, err);
         if (status || !n->with_grad) return status;
     } else {
         size_t token = (size_t)n->shape.index_dim * sizeof(float), T = (size_t)n->n_tokens;
@@ -361,6 +354,11 @@ static msa_status attend_back(net *n, const net_layer *l, const net_attn_acts *a
     if (!net_selects(n, l)) return msa_dense_grad_run(n->plans.dense_grad, &args, err);
     args.selection = &selection;
     return msa_sparse_grad_run(n->plans.sparse_grad, &args, err);
+}
+
+msa_status attn_forward(net *n, int32_t layer, msa_error *err) {
+    msa_status status = attn_attend(n, layer, err);
+    return status ? status : attn_add(n, layer, err);
 }
 
 msa_status attn_backward(net *n, int32_t layer, msa_error *err) {

@@ -8,7 +8,9 @@
 msa_status attn_plan(net *n, msa_error *err);
 void attn_free_plans(net *n);
 
-/* mid = x + attention(norm(x)). */
+/* mid = x + attention(norm(x)), in two parts: what the index branch's loss needs, and the rest. */
+msa_status attn_attend(net *n, int32_t layer, msa_error *err);
+msa_status attn_add(net *n, int32_t layer, msa_error *err);
 msa_status attn_forward(net *n, int32_t layer, msa_error *err);
 
 /* KL of the layer's index branch into n->kl; with n->with_grad its gradient too, and what the

@@ -1,5 +1,5 @@
 /* net_flops.c: what a step computes, by formula. */
-#include "train/net_state.h"
+#include "train/net_index.h"
 
 /* Multiplications of a token with the weights of its layer, once forward. */
 static double weights_of_layer(const net *n, const net_layer *l) {
@@ -39,12 +39,32 @@ static counts count_pairs(const net *n, const train_batch *b) {
         double len = (double)b->cu_seqlens[d + 1] - b->cu_seqlens[d], visible = pairs(len, len);
         double selected = pairs(len, budget), rows = n->mode.kl_rows;
         double support = n->mode.kl == NET_KL_SELECTED ? selected : visible;
-        if (n->mode.kl == NET_KL_FAR) support -= pairs(len, forced);
+        if (n->mode.kl == NET_KL_FAR || n->mode.kl == NET_KL_FAR_MASS)
+            support -= pairs(len, forced);
         c.visible += visible;
         c.selected += selected;
         c.kl += rows > 0 && rows < len ? support * rows / len : support;
     }
     return c;
+}
+
+/* Of a branch that learns alone (net_index.c): no gradient by what it reads. */
+static double alone(const net *n, const train_batch *b, const counts *c) {
+    const msa_shape *s = &n->shape;
+    double T = (double)b->n_tokens, rows = 0, heads = (double)s->n_kv_heads * s->index_dim;
+    for (int32_t d = 0; d < b->n_docs; d++) {
+        double len = (double)b->cu_seqlens[d + 1] - b->cu_seqlens[d];
+        rows += n->mode.kl_rows > 0 && n->mode.kl_rows < len ? n->mode.kl_rows : len;
+    }
+    return 4 * n->arch->n_embd * (T * s->index_dim + rows * heads) +
+           c->kl * (2.0 * s->n_q_heads * s->head_dim + 6 * heads);
+}
+
+double net_flops_again(const net *n, const train_batch *batch, const net_mode *mode) {
+    net view = *n;
+    view.mode = *mode;
+    counts c = count_pairs(&view, batch);
+    return n->n_index_layers * alone(&view, batch, &c);
 }
 
 double net_flops(const net *n, const train_batch *batch, const net_mode *mode) {
@@ -60,6 +80,10 @@ double net_flops(const net *n, const train_batch *batch, const net_mode *mode) {
         double attended = net_selects(&view, l) ? c.selected : c.visible;
         sum += (back ? 3 : 1) * 2 * T * weights_of_layer(&view, l);
         sum += (back ? 3.5 : 1) * 4 * q * attended;
+        if (index_alone(&view, l)) {
+            sum += alone(&view, batch, &c);
+            continue;
+        }
         if (!net_uses_index(&view, l)) continue;
         bool learns = mode->kl != NET_KL_OFF || mode->index_value || mode->lm_index;
         sum += (learns ? 3 : 1) * 2 * T * weights_of_index(&view);

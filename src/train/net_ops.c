@@ -10,7 +10,7 @@ static const float *values(const net *n, const param *p) {
 
 /* Where the gradient of p is added, NULL if it is frozen. */
 static float *gradient(const net *n, const param *p) {
-    return p->frozen ? NULL : n->p->g + p->at;
+    return params_gradient(n->p, p);
 }
 
 size_t op_workspace_floats(const net *n) {
@@ -115,26 +115,27 @@ void op_norm_grad(const net *n, const param *w, const float *x, const float *dy,
                   n->scratch.ops, n->n_threads);
 }
 
-static void turn(const net *n, float *x, int32_t heads, int32_t dim, int back) {
+void op_turn_rows(const net *n, float *x, int64_t rows, const float *table, int32_t heads,
+                  int32_t dim, bool back) {
     if (n->arch->n_rot == 0) return;
     rope_apply(&(rope_rows){.x = x,
-                            .n_tokens = n->n_tokens,
+                            .n_tokens = rows,
                             .token_stride = (int64_t)heads * dim,
                             .n_heads = heads,
                             .head_dim = dim,
                             .n_rot = n->arch->n_rot,
                             .pairs = ROPE_SPLIT,
-                            .table = n->rope,
+                            .table = table,
                             .back = back},
                n->n_threads);
 }
 
 void op_turn(const net *n, float *x, int32_t heads, int32_t dim) {
-    turn(n, x, heads, dim, 0);
+    op_turn_rows(n, x, n->n_tokens, n->rope, heads, dim, false);
 }
 
 void op_turn_back(const net *n, float *x, int32_t heads, int32_t dim) {
-    turn(n, x, heads, dim, 1);
+    op_turn_rows(n, x, n->n_tokens, n->rope, heads, dim, true);
 }
 
 void op_gate(const net *n, const float *gate, const float *up, float *act, int64_t n_values) {

@@ -40,6 +40,9 @@ void op_norm_grad(const net *n, const param *w, const float *x, const float *dy,
 /* Turns [T, heads, dim] in place by the positions of the step's tokens; or back: the gradient. */
 void op_turn(const net *n, float *x, int32_t heads, int32_t dim);
 void op_turn_back(const net *n, float *x, int32_t heads, int32_t dim);
+/* The same for some tokens: rows of a table of their own. */
+void op_turn_rows(const net *n, float *x, int64_t rows, const float *table, int32_t heads,
+                  int32_t dim, bool back);
 
 /* act = gate function of n_values; backward gate and up are replaced by their gradients. */
 void op_gate(const net *n, const float *gate, const float *up, float *act, int64_t n_values);

@@ -77,6 +77,31 @@ static void place_acts(slab *s, const net *n, bool index, bool dense, bool exper
     place_mlp(s, n, dense, experts, &a->mlp);
 }
 
+/* What one layer after another fills; with NET_KEEP_INDEX the teacher of its index branch stays. */
+static void place_shared(slab *s, net *n, bool some_dense) {
+    const arch *a = n->arch;
+    int64_t T = n->max_tokens;
+    net_acts shared = {0};
+    place_acts(s, n, n->n_index_layers > 0, some_dense, a->moe.present, &shared);
+    if (n->keep == NET_KEEP_INPUTS) {
+        *n->acts = shared;
+        return;
+    }
+    for (int32_t i = 0; i < a->n_layers; i++) {
+        net_attn_acts *own = &n->acts[i].attn;
+        n->acts[i] = shared;
+        if (!n->layers[i].has_index) continue;
+        own->q = floats(s, T, (int64_t)a->n_q_heads * a->head_dim);
+        own->k = floats(s, T, (int64_t)a->n_kv_heads * a->head_dim);
+        own->lse = floats(s, T, a->n_q_heads);
+        if (!a->qk_norm) own->q_raw = own->q, own->k_raw = own->k;
+    }
+    n->rows.normed = floats(s, T, a->n_embd);
+    n->rows.rope = floats(s, T, (int64_t)2 * a->n_rot);
+    n->rows.q = floats(s, T, (int64_t)a->n_kv_heads * a->index.dim);
+    n->rows.raw = a->qk_norm ? floats(s, T, (int64_t)a->n_kv_heads * a->index.dim) : n->rows.q;
+}
+
 static int64_t widest_ff(const net *n) {
     const arch *a = n->arch;
     int64_t widest = a->n_ff;
@@ -128,11 +153,11 @@ static void place(slab *s, net *n) {
     for (int32_t i = 0; i < a->n_layers; i++) {
         net_layer *l = &n->layers[i];
         l->x = floats(s, n->max_tokens, a->n_embd);
-        l->acts = n->checkpoint ? n->acts : n->acts + i;
-        if (!n->checkpoint)
+        l->acts = n->keep == NET_KEEP_INPUTS ? n->acts : n->acts + i;
+        if (n->keep == NET_KEEP_ALL)
             place_acts(s, n, l->has_index, !l->has_experts, l->has_experts, l->acts);
     }
-    if (n->checkpoint) place_acts(s, n, n->n_index_layers > 0, some_dense, a->moe.present, n->acts);
+    if (n->keep != NET_KEEP_ALL) place_shared(s, n, some_dense);
     n->x_out = floats(s, n->max_tokens, a->n_embd);
     n->x_normed = floats(s, n->max_tokens, a->n_embd);
     n->rope_all = floats(s, n->max_tokens, (int64_t)2 * a->n_rot);

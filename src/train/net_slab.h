@@ -4,7 +4,7 @@
 
 #include "train/net_state.h"
 
-/* Places everything that a step writes. n->arch, n->shape, n->max_tokens, n->checkpoint and the
+/* Places everything that a step writes. n->arch, n->shape, n->max_tokens, n->keep and the
  * layers' roles are set. */
 msa_status slab_create(net *n, msa_error *err);
 void slab_free(net *n);

@@ -2,8 +2,9 @@
  * forward pass keeps for the backward pass, and the step in progress.
  *
  * All of it lies in one slab that is laid out twice by the same code: once to count, once to place.
- * With `checkpoint` a layer keeps its input alone and all layers share one set of the rest, filled
- * again layer by layer on the way back. */
+ * With NET_KEEP_INPUTS a layer keeps its input alone and all layers share one set of the rest,
+ * filled again layer by layer on the way back; with NET_KEEP_INDEX each has Q, K and LSE besides, the
+ * teacher of its index branch. */
 #ifndef MSA_TRAIN_NET_STATE_H
 #define MSA_TRAIN_NET_STATE_H
 
@@ -83,6 +84,12 @@ typedef struct net_wide {
     msa_plan *dense, *dense_grad; /* of the warm-up; the sparse ones are the main plans */
 } net_wide;
 
+/* The rows of a loss, gathered, where the index branch learns alone (net_index.c): R of them. */
+typedef struct net_rows {
+    float *normed, *rope; /* [R, E], [R, 2 n_rot] */
+    float *raw, *q;       /* [R, Hkv, di] */
+} net_rows;
+
 typedef struct net_plans {
     msa_plan *dense, *dense_grad, *sparse, *sparse_grad, *index, *loss;
     msa_plan *value_dense, *value_dense_grad, *value_sparse, *value_sparse_grad; /* ablation */
@@ -94,11 +101,11 @@ struct net {
     msa_shape shape;
     int64_t max_tokens;
     int n_threads;
-    bool checkpoint;
+    net_memory keep;
     char *slab;
     size_t slab_bytes;
     net_layer *layers;
-    net_acts *acts; /* [n_layers], or one shared by all */
+    net_acts *acts; /* [n_layers]; one shared by all with NET_KEEP_INPUTS */
     const param *embedding, *output_norm, *output;
     net_scratch scratch;
     net_wide wide;
@@ -110,6 +117,7 @@ struct net {
     int64_t *kv_len;          /* [max_tokens] of the documents */
     int32_t *kl_rows;         /* [T] */
     int64_t *load;            /* [n_layers, n_experts] */
+    net_rows rows;            /* with NET_KEEP_INDEX */
     struct diagnose *watch;
 
     /* the step in progress */
@@ -120,8 +128,13 @@ struct net {
     int32_t n_index_layers;
     double *kl; /* [n_layers, Hkv]: sums over rows */
     bool with_grad;
+    bool kept; /* what net_step_again goes on from is there */
 };
 
+/* Whether anything reads what the last layer gives: not where the index branch alone is trained. */
+static inline bool net_needs_output(const net *n) {
+    return n->mode.lm || !n->with_grad || !n->mode.detach;
+}
 /* What the layer's index branch is needed for in this mode. */
 static inline bool net_selects(const net *n, const net_layer *l) {
     return n->mode.sparse && l->has_index;

@@ -10,12 +10,11 @@ enum { PIECE = 1 << 16 };
 
 msa_status optimiser_create(optimiser *o, params *p, const train_config *c, int n_threads,
                             msa_error *err) {
-    size_t n = (size_t)p->n_floats;
+    size_t n = (size_t)(p->n_floats - p->trained);
     *o = (optimiser){p, c, mem_calloc(n, sizeof(float)), mem_calloc(n, sizeof(float)), n_threads};
     if (o->m && o->v) return MSA_OK;
     optimiser_free(o);
-    return error_set(err, MSA_E_NOMEM, "no memory for the moments of %lld weights",
-                     (long long)p->n_floats);
+    return error_set(err, MSA_E_NOMEM, "no memory for the moments of %lld weights", (long long)n);
 }
 
 void optimiser_free(optimiser *o) {
@@ -49,7 +48,7 @@ double optimiser_norm(const optimiser *o, bool index) {
     for (int32_t i = 0; i < o->p->n; i++) {
         const param *one = &o->p->list[i];
         if (one->index == index && !one->frozen)
-            total += sum_squares(o->p->g + one->at, one->n_out * one->n_in, o->n_threads);
+            total += sum_squares(params_gradient(o->p, one), one->n_out * one->n_in, o->n_threads);
     }
     return sqrt(total);
 }
@@ -103,7 +102,8 @@ void optimiser_step(optimiser *o, train_state *state, double lr, double index_lr
                         .weight_decay = one->decay ? c->optim.weight_decay : 0,
                         .step = one->index ? state->index_steps : state->main_steps,
                         .grad_scale = clipped(c->optim.clip, one->index ? index_norm : norm)};
-        adamw_run(&s, p->w + from, p->g + from, o->m + from, o->v + from, to - from, o->n_threads);
+        int64_t at = from - p->trained;
+        adamw_run(&s, p->w + from, p->g + at, o->m + at, o->v + at, to - from, o->n_threads);
     }
 }
 
@@ -123,9 +123,12 @@ void optimiser_balance(params *p, const int64_t *load, double rate) {
 }
 
 const param *optimiser_find_bad(const params *p, bool gradients) {
-    const float *all = gradients ? p->g : p->w;
-    for (int32_t i = 0; i < p->n; i++)
-        for (int64_t j = p->list[i].at; j < end_of(&p->list[i]); j++)
-            if (!isfinite(all[j])) return &p->list[i];
+    for (int32_t i = 0; i < p->n; i++) {
+        const param *one = &p->list[i];
+        if (gradients && one->at < p->trained) continue;
+        const float *of = gradients ? p->g + (one->at - p->trained) : p->w + one->at;
+        for (int64_t j = 0; j < one->n_out * one->n_in; j++)
+            if (!isfinite(of[j])) return one;
+    }
     return NULL;
 }

@@ -9,7 +9,7 @@
 typedef struct optimiser {
     params *p;
     const train_config *config;
-    float *m, *v; /* [p->n_floats] */
+    float *m, *v; /* [p->n_floats - p->trained] */
     int n_threads;
 } optimiser;
 

@@ -56,8 +56,8 @@ static msa_status check_arch(const arch *a, msa_error *err) {
     return status;
 }
 
-/* The tensors that are trained, one behind another. */
-static void place(params *p, const tensor_list *tensors) {
+/* The list, without places. */
+static void name_all(params *p, const tensor_list *tensors) {
     for (int64_t i = 0; i < tensors->n; i++) {
         const tensor_spec *spec = &tensors->specs[i];
         if (spec->role == TENSOR_ROUTER_BIAS) continue;
@@ -67,35 +67,56 @@ static void place(params *p, const tensor_list *tensors) {
                      .expert = spec->expert,
                      .n_out = spec->n_out,
                      .n_in = spec->n_in,
-                     .at = p->n_floats,
                      .decay = !tensor_is_vector(spec->role),
                      .index = tensor_is_index(spec->role)};
         memcpy(t->name, spec->name, sizeof t->name);
-        p->n_floats += (spec->n_out * spec->n_in + PARAMS_ALIGN - 1) / PARAMS_ALIGN * PARAMS_ALIGN;
     }
 }
 
-static bool allocate(params *p, const tensor_list *tensors) {
+static void place(params *p, param *t) {
+    t->at = p->n_floats;
+    p->n_floats += (t->n_out * t->n_in + PARAMS_ALIGN - 1) / PARAMS_ALIGN * PARAMS_ALIGN;
+}
+
+/* One behind another; frozen: those of the index branch behind all others. */
+static void place_all(params *p, bool frozen) {
+    for (int32_t i = 0; i < p->n; i++)
+        if (!frozen || !p->list[i].index) place(p, &p->list[i]);
+    if (!frozen) return;
+    p->trained = p->n_floats;
+    for (int32_t i = 0; i < p->n; i++) {
+        p->list[i].frozen = !p->list[i].index;
+        if (p->list[i].index) place(p, &p->list[i]);
+    }
+}
+
+size_t params_bytes(const params *p) {
+    return (size_t)(p->n_floats - p->trained) * PARAMS_BYTES + (size_t)p->trained * sizeof(float);
+}
+
+static bool allocate(params *p, const tensor_list *tensors, bool frozen) {
     const arch *a = &p->arch;
     p->list = mem_alloc((size_t)tensors->n, sizeof *p->list);
     if (!p->list) return false;
-    place(p, tensors);
-    if ((uint64_t)p->n_floats > mem_of_machine() / PARAMS_BYTES) return false;
+    name_all(p, tensors);
+    place_all(p, frozen);
+    if ((uint64_t)p->n_floats > SIZE_MAX / PARAMS_BYTES || params_bytes(p) > mem_of_machine())
+        return false;
     size_t n_biases = a->moe.present ? (size_t)a->n_layers * (size_t)a->moe.n_experts : 0;
     p->w = mem_calloc((size_t)p->n_floats, sizeof *p->w);
-    p->g = mem_calloc((size_t)p->n_floats, sizeof *p->g);
+    p->g = mem_calloc((size_t)(p->n_floats - p->trained), sizeof *p->g);
     p->router_bias = mem_calloc(n_biases, sizeof *p->router_bias);
     return p->w && p->g && p->router_bias;
 }
 
-msa_status params_create(params **out, const arch *a, msa_error *err) {
+static msa_status create(params **out, const arch *a, bool frozen, msa_error *err) {
     *out = NULL;
     tensor_list tensors;
     msa_status status = check_arch(a, err);
     if (status || (status = tensor_list_create(&tensors, a, err))) return status;
     params *p = mem_calloc(1, sizeof *p);
     if (p) p->arch = *a;
-    bool enough = p && allocate(p, &tensors);
+    bool enough = p && allocate(p, &tensors, frozen);
     tensor_list_free(&tensors);
     if (!enough) {
         params_free(p);
@@ -106,6 +127,14 @@ msa_status params_create(params **out, const arch *a, msa_error *err) {
     }
     *out = p;
     return MSA_OK;
+}
+
+msa_status params_create(params **out, const arch *a, msa_error *err) {
+    return create(out, a, false, err);
+}
+
+msa_status params_create_frozen(params **out, const arch *a, msa_error *err) {
+    return create(out, a, true, err);
 }
 
 void params_free(params *p) {
@@ -182,5 +211,6 @@ void params_fill_index(params *p, const params_init *init) {
 }
 
 void params_freeze(params *p, bool backbone, bool index) {
-    for (int32_t i = 0; i < p->n; i++) p->list[i].frozen = p->list[i].index ? index : backbone;
+    for (int32_t i = 0; i < p->n; i++)
+        p->list[i].frozen = p->list[i].index ? index : backbone || p->trained > 0;
 }

@@ -1,5 +1,5 @@
 /* params.h: the weights that are trained: every tensor of a model in one array, its gradient at
- * the same place of another, so that the optimiser, clipping and checkpoints see plain arrays.
+ * the same place of another (of those that are trained at all), so that the optimiser, clipping and checkpoints see plain arrays.
  *
  * Names and shapes are those of safetensors files of the family ("model.layers.3.self_attn.q_proj
  * .weight", [out, in] row-major; norms of M3 without the 1 that is added to them); split-half RoPE
@@ -25,7 +25,8 @@ typedef struct params {
     int32_t n;
     param *list;
     int64_t n_floats;
-    float *w, *g;
+    int64_t trained;    /* the first that has a gradient; all behind it do */
+    float *w, *g;       /* [n_floats], [n_floats - trained] */
     float *router_bias; /* [n_layers, n_experts]: moved by load balance, not by a gradient */
 } params;
 
@@ -34,8 +35,19 @@ typedef struct params {
  * Every tensor starts at a multiple of PARAMS_ALIGN floats; what lies between stays 0 in both
  * arrays. The list is that of tensor_list.h without the biases of the routers. */
 #define PARAMS_ALIGN 16
-#define PARAMS_BYTES 16 /* that training takes for a weight, the two moments of AdamW included */
+#define PARAMS_BYTES                                                                               \
+    16 /* that training takes for a weight, the two moments of AdamW included; 4
+                           where it is frozen for ever */
 msa_status params_create(params **out, const arch *a, msa_error *err);
+/* For runs that train the index branch alone: its tensors lie behind all others, and have gradients
+ * alone; the rest is frozen for ever. */
+msa_status params_create_frozen(params **out, const arch *a, msa_error *err);
+/* Bytes of weights, gradients and moments. */
+size_t params_bytes(const params *p);
+/* Where the gradient of a tensor lies; NULL where it is frozen. */
+static inline float *params_gradient(const params *p, const param *one) {
+    return one->frozen ? NULL : p->g + (one->at - p->trained);
+}
 void params_free(params *p); /* NULL is fine */
 
 /* NULL where there is no such tensor. */

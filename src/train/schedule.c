@@ -34,8 +34,7 @@ recipe recipe_of(const train_config *c) {
                      .index_value = c->recipe.index_value,
                      .lm_index = c->recipe.lm_index,
                      .fp8_p = c->recipe.fp8_p,
-                     .kl_rows = (int32_t)c->recipe.kl_rows,
-                     .checkpoint = c->run.recompute};
+                     .kl_rows = (int32_t)c->recipe.kl_rows};
     net_mode warm = base, sparse = base, index = base;
     warm.kl = index.kl = (net_kl)c->recipe.kl_warmup;
     sparse.kl = (net_kl)c->recipe.kl_sparse;

@@ -96,26 +96,46 @@ static void add_losses(msa_trainer *t, const net_losses *l, int source) {
     w->n_micro++;
 }
 
-/* Forward and backward of one micro-batch; *loss and *kl get its part of the step's means. */
+/* Forward and backward of one micro-batch. With recipe.kl_repeats several steps share one, and the
+ * forward pass of the first serves all of them, or that of the first after it was lost. */
+static msa_status run_net(msa_trainer *t, int64_t micro, const net_mode *mode, net_losses *losses,
+                          int *source, msa_error *err) {
+    int64_t epoch = 0, repeats = t->config.recipe.kl_repeats, number = t->state.step / repeats;
+    float scale = 1.0f / (float)t->config.optim.accumulate;
+    bool again = repeats > 1 && t->kept == number;
+    if (again) {
+        *source = t->kept_source;
+        t->window.flops += net_flops_again(t->net, &t->batch, mode);
+        return net_step_again(t->net, mode, scale, losses, err);
+    }
+    t->kept = -1;
+    msa_status status = mixture_batch(t->mixture, number, micro, &t->batch, source, &epoch, err);
+    if (status == MSA_OK) status = net_step(t->net, &t->batch, mode, scale, losses, err);
+    if (status != MSA_OK) return status;
+    t->window.flops += net_flops(t->net, &t->batch, mode);
+    if (repeats > 1) t->kept = number, t->kept_source = *source;
+    return MSA_OK;
+}
+
+/* *loss and *kl get the micro-batch's part of the step's means. */
 static msa_status learn_micro(msa_trainer *t, int64_t micro, double *loss, double *kl, int *source,
                               msa_error *err) {
-    int64_t epoch = 0, n = t->config.optim.accumulate, step = t->state.step;
+    int64_t n = t->config.optim.accumulate, step = t->state.step;
     net_mode mode = t->phase->mode;
     net_losses losses = {.kl_layer = t->kl_layer};
     draw d = draw_begin((uint64_t)t->config.run.seed, DRAW_NET, step, micro);
     mode.seed = draw_next(&d);
-    msa_status status = mixture_batch(t->mixture, step, micro, &t->batch, source, &epoch, err);
-    if (status == MSA_OK)
-        status = net_step(t->net, &t->batch, &mode, 1.0f / (float)n, &losses, err);
+    msa_status status = run_net(t, micro, &mode, &losses, source, err);
     if (status != MSA_OK) return status;
     if (!isfinite(losses.lm) || !isfinite(losses.kl))
         return no_number(t, isfinite(losses.lm) ? "the KL loss" : "the loss", *source, err);
     *loss += losses.lm / (double)n;
     *kl += losses.kl / (double)n;
     add_losses(t, &losses, *source);
-    t->window.flops += net_flops(t->net, &t->batch, &mode);
-    t->window.tokens += t->batch.n_tokens;
-    t->state.tokens += t->batch.n_tokens;
+    if (step % t->config.recipe.kl_repeats == 0) {
+        t->window.tokens += t->batch.n_tokens;
+        t->state.tokens += t->batch.n_tokens;
+    }
     return MSA_OK;
 }
 
@@ -168,7 +188,7 @@ static msa_status learn(msa_trainer *t, double *loss, double *kl, msa_error *err
     double start = trainer_clock();
     msa_status status = MSA_OK;
     *loss = *kl = 0;
-    memset(t->params->g, 0, (size_t)t->params->n_floats * sizeof(float));
+    memset(t->params->g, 0, (size_t)trainer_floats(t) * sizeof(float));
     if (t->arch.moe.present)
         memset(net_load(t->net), 0,
                (size_t)t->arch.n_layers * (size_t)t->arch.moe.n_experts * sizeof(int64_t));
@@ -213,7 +233,7 @@ static msa_status one_step(msa_trainer *t, msa_error *err) {
     int64_t next = t->state.step + 1;
     enter_phase(t);
     bool diagnosed = t->diagnose && due(next, c->log.diagnostics, c->run.steps);
-    if (diagnosed) net_watch(t->net, t->diagnose);
+    if (diagnosed) net_watch(t->net, t->diagnose), t->kept = -1;
     msa_status status = learn(t, &loss, &kl, err);
     net_watch(t->net, NULL);
     if (status != MSA_OK) return status;
@@ -274,6 +294,7 @@ msa_status msa_trainer_run(msa_trainer *t, msa_error *err) {
     msa_status status = open_log(t, err);
     if (status != MSA_OK) return status;
     reset_window(t);
+    if (t->config.log.eval_first && t->state.step == 0) status = trainer_examine(t, err);
     while (t->state.step < t->config.run.steps && status == MSA_OK && !t->stopping)
         status = one_step(t, err);
     if (status == MSA_OK) status = t->stopping ? stop(t, err) : finish(t, err);
@@ -303,9 +324,11 @@ void msa_trainer_free(msa_trainer *t) {
     tokenizer_free(t->tokenizer);
     log_close(&t->log);
     mem_free(t->window.kl_layer);
+    mem_free(t->survey.kl);
     mem_free(t->kl_layer);
     mem_free(t->grad_layer);
     mem_free(t->predicted);
+    mem_free(t->nll);
     mem_free(t->phases);
     mem_free(t->model_path);
     mem_free(t->log_path);
@@ -350,6 +373,7 @@ msa_status msa_trainer_create(msa_trainer **out, const msa_train_params *how, ms
     msa_trainer *t = mem_calloc(1, sizeof *t);
     if (!t) return error_set(err, MSA_E_NOMEM, "no memory for a trainer");
     t->log.fd = -1;
+    t->kept = -1;
     t->watch = how->watch;
     t->user = how->user;
     msa_status status = open_all(t, how, err);

@@ -20,6 +20,13 @@ typedef struct trainer_window {
     int64_t n_steps, n_micro, tokens, n_spikes;
 } trainer_window;
 
+/* What the index branch makes of text that is held out, attention being dense. */
+typedef struct trainer_survey {
+    double *kl; /* [n_layers * n_kv_heads], means over the rows taken */
+    bool has_kl, has_blocks;
+    diagnose_means blocks; /* lives until the next diagnosis */
+} trainer_survey;
+
 struct msa_trainer {
     train_config config;
     recipe recipe;
@@ -27,6 +34,7 @@ struct msa_trainer {
     void *user;
 
     arch arch;
+    bool from_index; /* the model of model.from has an index branch */
     tokenizer *tokenizer;
     tokens text, valid_text; /* zeros where there is none */
     corpus *corpus;          /* or NULL */
@@ -45,18 +53,26 @@ struct msa_trainer {
     double *kl_layer;   /* [n_layers * n_kv_heads] of a micro-batch */
     double *grad_layer; /* [2 * (n_layers + 1)] */
     int32_t *predicted; /* [max_tokens] */
+    float *nll;         /* [max_tokens] */
     int64_t max_tokens;
+    int64_t kept; /* number of the micro-batch whose forward pass batch and net hold; -1: none */
+    int kept_source;
     bool stopping;
     bool resumed;       /* from a checkpoint */
     double rate, share; /* of late, for the watcher */
     double peak_due;    /* when the machine's peak is measured again, by trainer_clock */
 
+    trainer_survey survey; /* of the last exam */
     msa_train_exam exams[MIXTURE_SOURCES];
     size_t n_exams;
     msa_train_info info;
     char *phases, *model_path, *log_path;
 };
 
+/* Whether nothing but the index branch is ever trained. */
+bool trainer_is_frozen(const msa_trainer *t);
+/* Weights that the run trains: those with gradients and moments. */
+int64_t trainer_floats(const msa_trainer *t);
 /* Seconds of a clock that only goes forward. */
 double trainer_clock(void);
 /* Tells the watcher, and remembers when it wants to stop. */
@@ -90,7 +106,7 @@ msa_status trainer_export(msa_trainer *t, msa_error *err);
 /* Whether run.format has a place for it: asked before the run. */
 msa_status trainer_check_export(msa_trainer *t, msa_error *err);
 /* Reads the weights of model.from; the rest of the arch is set by it too. */
-msa_status trainer_arch_from(const train_config *c, arch *a, msa_error *err);
+msa_status trainer_arch_from(msa_trainer *t, msa_error *err);
 msa_status trainer_weights_from(msa_trainer *t, msa_error *err);
 
 #endif

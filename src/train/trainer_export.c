@@ -13,11 +13,16 @@
 
 /* ---- into files ----------------------------------------------------------------------------- */
 
+static uint32_t type_of(const msa_trainer *t) {
+    static const uint32_t TYPES[] = {QUANT_F32, QUANT_F16, QUANT_BF16};
+    return TYPES[t->config.run.type];
+}
+
 static msa_status export_safetensors(const msa_trainer *t, const export_source *source,
                                      msa_error *err) {
     char folder[4096];
     snprintf(folder, sizeof folder, "%.4000s/model", t->config.run.out);
-    return export_folder(source, folder, QUANT_F32, 0, err);
+    return export_folder(source, folder, type_of(t), 0, err);
 }
 
 static export_source source_of(msa_trainer *t) {
@@ -34,10 +39,10 @@ msa_status trainer_check_export(msa_trainer *t, msa_error *err) {
     export_source source = source_of(t);
     msa_status status = MSA_OK;
     if (both || format == FORMAT_GGUF)
-        status = export_check(&source, MSA_FILE_GGUF, QUANT_F32, err);
+        status = export_check(&source, MSA_FILE_GGUF, type_of(t), err);
     if (status == MSA_OK && (both || format == FORMAT_SAFETENSORS))
-        status = export_check(&source, MSA_FILE_SAFETENSORS, QUANT_F32, err);
-    if (format == FORMAT_INDEX) status = export_check(&source, MSA_FILE_INDEX, QUANT_F32, err);
+        status = export_check(&source, MSA_FILE_SAFETENSORS, type_of(t), err);
+    if (format == FORMAT_INDEX) status = export_check(&source, MSA_FILE_INDEX, type_of(t), err);
     return status == MSA_OK ? status : error_prefix(err, status, "run.format: ");
 }
 
@@ -45,13 +50,13 @@ msa_status trainer_export(msa_trainer *t, msa_error *err) {
     export_source source = source_of(t);
     msa_status status = MSA_OK;
     switch ((config_format)t->config.run.format) {
-    case FORMAT_INDEX: return export_index(&source, t->model_path, err);
+    case FORMAT_INDEX: return export_index(&source, t->model_path, type_of(t), err);
     case FORMAT_SAFETENSORS: return export_safetensors(t, &source, err);
     case FORMAT_BOTH: status = export_safetensors(t, &source, err); break;
     case FORMAT_GGUF: break;
     case FORMAT_NONE: return MSA_OK;
     }
-    return status == MSA_OK ? export_gguf(&source, t->model_path, QUANT_F32, err) : status;
+    return status == MSA_OK ? export_gguf(&source, t->model_path, type_of(t), err) : status;
 }
 
 /* ---- from files ----------------------------------------------------------------------------- */
@@ -128,11 +133,14 @@ static msa_status check_from(const train_config *c, const arch *file, const arch
     return MSA_OK;
 }
 
-msa_status trainer_arch_from(const train_config *c, arch *a, msa_error *err) {
+msa_status trainer_arch_from(msa_trainer *t, msa_error *err) {
+    const train_config *c = &t->config;
+    arch *a = &t->arch;
     opened o;
     msa_status status = open_model(&o, c->model.from, err);
     if (status == MSA_OK) {
         *a = o.arch;
+        t->from_index = o.arch.index.present;
         if (!c->model.index.on) a->index = (arch_index){0};
         if (c->model.index.on && !a->index.present) {
             a->index = index_of(c, a);

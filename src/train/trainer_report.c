@@ -148,6 +148,22 @@ void report_diagnosis(msa_trainer *t) {
     diagnose_reset(t->diagnose);
 }
 
+/* Of the held-out text. */
+static json_t *survey_json(const msa_trainer *t) {
+    const trainer_survey *s = &t->survey;
+    json_t *r = json_object();
+    if (s->has_kl) set(r, "kl_layers", groups_json(t, s->kl, 1));
+    if (!s->has_blocks) return r;
+    set(r, "rows", whole(s->blocks.n_rows));
+    set(r, "recall", log_number(s->blocks.recall));
+    set(r, "captured", log_number(s->blocks.captured));
+    set(r, "oracle", log_number(s->blocks.oracle));
+    set(r, "recall_layers", groups_json(t, s->blocks.recall_of, 1));
+    set(r, "captured_layers", groups_json(t, s->blocks.captured_of, 1));
+    set(r, "oracle_layers", groups_json(t, s->blocks.oracle_of, 1));
+    return r;
+}
+
 void report_exams(msa_trainer *t) {
     json_t *r = record_of(t, "exam"), *sources = json_object();
     for (size_t i = 0; i < t->n_exams; i++) {
@@ -156,9 +172,15 @@ void report_exams(msa_trainer *t) {
         set(one, "dense", log_number(e->dense));
         set(one, "sparse", log_number(e->sparse));
         set(one, "n", whole(e->n));
+        if (e->n_late) {
+            set(one, "dense_late", log_number(e->dense_late));
+            set(one, "sparse_late", log_number(e->sparse_late));
+            set(one, "n_late", whole(e->n_late));
+        }
         set(sources, e->source, one);
     }
     set(r, "sources", sources);
+    if (t->survey.has_kl || t->survey.has_blocks) set(r, "index", survey_json(t));
     log_write(&t->log, r);
 }
 

@@ -32,9 +32,9 @@ msa_status trainer_save(msa_trainer *t, msa_error *err) {
                     .n_config = config.n,
                     .arch = arch_lines.data,
                     .n_arch = arch_lines.n,
-                    .n_floats = t->params->n_floats,
+                    .n_floats = trainer_floats(t),
                     .n_bias = count_bias(t),
-                    .w = t->params->w,
+                    .w = t->params->w + t->params->trained,
                     .m = t->optimiser.m,
                     .v = t->optimiser.v,
                     .bias = t->params->router_bias};
@@ -70,15 +70,15 @@ static msa_status check_fits(const msa_trainer *t, const checkpoint *c, msa_erro
     if (c->state.data != t->state.data)
         return error_set(
             err, MSA_E_ARG,
-            "data.text, data.tokenizer: the texts are not those the checkpoint was made "
-            "with, or the tokenizer is not; expected them unchanged");
+            "data.text, data.tokenizer, model.from: the texts are not those the checkpoint was "
+            "made with, or the tokenizer or frozen weights are not; expected them unchanged");
     status = arch_text_same(&t->arch, c->arch, c->n_arch, err);
     if (status != MSA_OK) return status;
-    if (c->n_floats != t->params->n_floats || c->n_bias != count_bias(t))
+    if (c->n_floats != trainer_floats(t) || c->n_bias != count_bias(t))
         return error_set(err, MSA_E_ARG,
                          "the checkpoint holds %" PRId64 " weights, the model has %" PRId64
                          ": data.tokenizer or model.from is another",
-                         c->n_floats, t->params->n_floats);
+                         c->n_floats, trainer_floats(t));
     if (c->state.step > t->config.run.steps)
         return error_set(err, MSA_E_ARG, "the checkpoint is of step %" PRId64 ", run.steps is %lld",
                          c->state.step, (long long)t->config.run.steps);
@@ -102,7 +102,7 @@ msa_status trainer_resume(msa_trainer *t, msa_error *err) {
     status = check_fits(t, &c, err);
     if (status == MSA_OK) {
         size_t n = (size_t)c.n_floats * sizeof(float);
-        memcpy(t->params->w, c.w, n);
+        memcpy(t->params->w + t->params->trained, c.w, n);
         memcpy(t->optimiser.m, c.m, n);
         memcpy(t->optimiser.v, c.v, n);
         if (c.n_bias) memcpy(t->params->router_bias, c.bias, (size_t)c.n_bias * sizeof(float));

@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/file_out.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "model/tokenizer_gguf.h"
 #include "train/tokens_make.h"
@@ -119,6 +120,29 @@ msa_status trainer_open_data(msa_trainer *t, msa_error *err) {
 
 /* ---- weights -------------------------------------------------------------------------------- */
 
+bool trainer_is_frozen(const msa_trainer *t) {
+    return t->config.recipe.kind == RECIPE_INDEX_ONLY && t->config.recipe.detach;
+}
+
+int64_t trainer_floats(const msa_trainer *t) {
+    return t->params->n_floats - t->params->trained;
+}
+
+static msa_status start_index(msa_trainer *t, msa_error *err) {
+    if (!t->from_index) {
+        msa_status status = params_fill_index_from_heads(t->params, err);
+        return status == MSA_OK ? MSA_OK : error_prefix(err, status, "model.index.start: ");
+    }
+    trainer_note(t, "the model of model.from has an index branch, which is gone on with");
+    return MSA_OK;
+}
+
+/* What checkpoints don't hold must be what it was when they are resumed. */
+static void fingerprint_frozen(msa_trainer *t) {
+    size_t n = (size_t)t->params->trained * sizeof(float);
+    t->state.data ^= hash_bytes(t->params->w, n);
+}
+
 static msa_status make_weights(msa_trainer *t, msa_error *err) {
     const train_config *c = &t->config;
     params_init init = {.seed = (uint64_t)c->run.seed,
@@ -127,7 +151,7 @@ static msa_status make_weights(msa_trainer *t, msa_error *err) {
                         .qk_gain = (float)c->model.qk_gain,
                         .index_gain = (float)c->model.index_qk_gain};
     bool from = c->model.from[0] != 0;
-    msa_status status = from ? trainer_arch_from(c, &t->arch, err) : MSA_OK;
+    msa_status status = from ? trainer_arch_from(t, err) : MSA_OK;
     int32_t n_vocab = tokenizer_size(t->tokenizer);
     if (status == MSA_OK && !from) status = config_arch(c, n_vocab, &t->arch, err);
     if (status == MSA_OK && from && (n_vocab > t->arch.n_vocab || n_vocab < t->arch.n_vocab / 2))
@@ -136,12 +160,17 @@ static msa_status make_weights(msa_trainer *t, msa_error *err) {
                          "model file itself, or another of the same vocabulary",
                          n_vocab, t->arch.n_vocab);
     if (status == MSA_OK) status = trainer_check_export(t, err);
-    if (status == MSA_OK) status = params_create(&t->params, &t->arch, err);
+    if (status == MSA_OK)
+        status = trainer_is_frozen(t) ? params_create_frozen(&t->params, &t->arch, err)
+                                      : params_create(&t->params, &t->arch, err);
     if (status == MSA_E_NOMEM)
         return error_prefix(err, status, "model.layers, model.width, model.ffn, model.moe: ");
     if (status != MSA_OK) return status;
     params_fill(t->params, &init);
-    return from ? trainer_weights_from(t, err) : MSA_OK;
+    if (from) status = trainer_weights_from(t, err);
+    if (status == MSA_OK && c->model.index.start == INDEX_FROM_HEADS) status = start_index(t, err);
+    if (status == MSA_OK && trainer_is_frozen(t)) fingerprint_frozen(t);
+    return status;
 }
 
 static msa_status make_room(msa_trainer *t, msa_error *err) {
@@ -150,13 +179,17 @@ static msa_status make_room(msa_trainer *t, msa_error *err) {
     t->window.kl_layer = mem_calloc(groups, sizeof *t->kl_layer);
     t->grad_layer = mem_calloc(2 * ((size_t)t->arch.n_layers + 1), sizeof *t->grad_layer);
     t->predicted = mem_alloc((size_t)t->max_tokens, sizeof *t->predicted);
-    if (t->kl_layer && t->window.kl_layer && t->grad_layer && t->predicted) return MSA_OK;
+    t->survey.kl = mem_calloc(groups, sizeof *t->survey.kl);
+    t->nll = mem_alloc((size_t)t->max_tokens, sizeof *t->nll);
+    if (t->kl_layer && t->window.kl_layer && t->grad_layer && t->predicted && t->survey.kl &&
+        t->nll)
+        return MSA_OK;
     return error_set(err, MSA_E_NOMEM, "no memory for what a step reports");
 }
 
 /* Room is taken when it is used: what does not fit ends the process in the middle of a step. */
 static msa_status check_room(const msa_trainer *t, msa_error *err) {
-    size_t weights = (size_t)t->params->n_floats * PARAMS_BYTES, room = mem_of_machine();
+    size_t weights = params_bytes(t->params), room = mem_of_machine();
     if (net_bytes(t->net) <= room && weights <= room - net_bytes(t->net)) return MSA_OK;
     return error_set(err, MSA_E_NOMEM,
                      "data.rows, data.context, model: a step takes %zu MB, weights, gradients and "
@@ -165,13 +198,19 @@ static msa_status check_room(const msa_trainer *t, msa_error *err) {
                      net_bytes(t->net) >> 20, weights >> 20, room >> 20);
 }
 
+static net_memory memory_of(const msa_trainer *t) {
+    bool alone = trainer_is_frozen(t) && t->config.recipe.kl_warmup != NET_KL_SELECTED;
+    if (alone) return NET_KEEP_INDEX;
+    return t->config.run.recompute ? NET_KEEP_INPUTS : NET_KEEP_ALL;
+}
+
 msa_status trainer_open_model(msa_trainer *t, msa_error *err) {
     enum { DIAGNOSED_ROWS = 32 };
     const train_config *c = &t->config;
     int n_threads = t->info.n_threads;
     msa_status status = make_weights(t, err);
     if (status == MSA_OK)
-        status = net_create(&t->net, t->params, t->max_tokens, c->run.recompute, n_threads, err);
+        status = net_create(&t->net, t->params, t->max_tokens, memory_of(t), n_threads, err);
     if (status == MSA_E_NOMEM)
         return error_prefix(err, status, "data.rows, data.context, run.recompute: ");
     if (status == MSA_OK) status = check_room(t, err);
@@ -184,7 +223,8 @@ msa_status trainer_open_model(msa_trainer *t, msa_error *err) {
 /* ---- in words ------------------------------------------------------------------------------- */
 
 static void describe_phase(const recipe_phase *p, bytes *out) {
-    static const char *const KL[] = {"", "visible tokens", "selected tokens", "far tokens"};
+    static const char *const KL[] = {"", "visible tokens", "selected tokens", "far tokens",
+                                     "far tokens by their mass"};
     static const char *const CHOICE[] = {"blocks by index", "fixed sink and window",
                                          "random blocks"};
     const net_mode *m = &p->mode;
