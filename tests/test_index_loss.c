@@ -1,5 +1,5 @@
 /* test_index_loss.c: the index loss and its gradient on every instruction set, against the truth in
- * double, over all three supports; that truth against finite differences, and against PyTorch. */
+ * double, over all supports; that truth against finite differences, and against PyTorch. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 
 /* ---- helpers ---- */
 
-static const char *const SUPPORTS[] = {"visible", "selected", "far"};
+static const char *const SUPPORTS[] = {"visible", "selected", "far", "far by mass"};
 
 /* A case with the main branch's lse over the support, and everything the loss reads and writes. */
 typedef struct loss_case {
@@ -187,7 +187,8 @@ static void check_case(int i, msa_support support) {
                    support, (uint64_t)i);
     float *lse = g.lse;
     for (int isa = 0; isa < n_isas; isa++)
-        for (int given = 0; given <= (support != MSA_SUPPORT_FAR); given++) {
+        for (int given = support == MSA_SUPPORT_FAR_MASS; given <= (support != MSA_SUPPORT_FAR);
+             given++) {
             char what[128];
             snprintf(what, sizeof what, "%s %s case %d, lse %s", msa_isa_name(isas[isa]),
                      SUPPORTS[support], i, given ? "given" : "computed");
@@ -204,14 +205,14 @@ static void every_variant_is_near_the_truth(void **state) {
     (void)state;
     int n = (int)(sizeof CASES / sizeof *CASES);
     for (int i = 0; i < n; i += test_brief() ? 3 : 1)
-        for (int support = 0; support <= MSA_SUPPORT_FAR; support++)
+        for (int support = 0; support <= MSA_SUPPORT_FAR_MASS; support++)
             check_case(i, (msa_support)support);
 }
 
 static void chunks_add_up(void **state) {
     (void)state;
     if (test_brief()) return;
-    for (int support = 0; support <= MSA_SUPPORT_FAR; support++) {
+    for (int support = 0; support <= MSA_SUPPORT_FAR_MASS; support++) {
         loss_case g;
         loss_case_make(&g, shape_of(2, 1, 8, 8, 16, 4), 3, (int[]){700, 3, 600},
                        (int[]){700, 10, 700}, MSA_F32, (msa_support)support, 3);
@@ -223,7 +224,7 @@ static void chunks_add_up(void **state) {
 
 static void a_sample_of_rows_is_the_loss_of_those_rows(void **state) {
     (void)state;
-    for (int support = 0; support <= MSA_SUPPORT_FAR; support++) {
+    for (int support = 0; support <= MSA_SUPPORT_FAR_MASS; support++) {
         loss_case g;
         loss_case_make(&g, shape_of(4, 2, 16, 16, 16, 3), 3, (int[]){50, 3, 70},
                        (int[]){50, 40, 70}, MSA_F32, (msa_support)support, 3);
@@ -278,7 +279,7 @@ static double loss_of(void *data) {
 
 static void the_reference_is_the_slope_of_the_loss(void **state) {
     (void)state;
-    for (int support = 0; support <= MSA_SUPPORT_FAR; support++) {
+    for (int support = 0; support <= MSA_SUPPORT_FAR_MASS; support++) {
         loss_case g;
         msa_shape shape = shape_of(4, 2, 8, 8, 16, 2);
         shape.init = 1;
@@ -307,7 +308,7 @@ static void assert_same_bits(const loss_case *a, const loss_case *b, const char 
 static void thread_counts_change_no_bit(void **state) {
     (void)state;
     static const int threads[] = {2, 3, 7};
-    for (int support = 0; support <= MSA_SUPPORT_FAR; support++) {
+    for (int support = 0; support <= MSA_SUPPORT_FAR_MASS; support++) {
         int q_len[] = {3, 170, 1}, kv_len[] = {500, 180, 300};
         msa_shape shape = shape_of(8, 2, 64, 32, 32, 4);
         loss_case a, b;
@@ -326,7 +327,7 @@ static void thread_counts_change_no_bit(void **state) {
 /* A student that is its teacher has nothing to learn: one head, the same vectors. */
 static void a_perfect_student_has_no_loss(void **state) {
     (void)state;
-    for (int support = 0; support <= MSA_SUPPORT_FAR; support++) {
+    for (int support = 0; support <= MSA_SUPPORT_FAR_MASS; support++) {
         loss_case g;
         loss_case_make(&g, shape_of(1, 1, 32, 32, 16, 3), 1, (int[]){70}, (int[]){90}, MSA_F32,
                        (msa_support)support, 11);
@@ -360,13 +361,15 @@ static void forced_blocks_and_those_who_see_nothing_else_are_left_alone(void **s
 
 static void documents_do_not_meet(void **state) {
     (void)state;
-    for (int support = 0; support <= MSA_SUPPORT_FAR; support++) {
+    for (int support = 0; support <= MSA_SUPPORT_FAR_MASS; support++) {
         int len[] = {40, 37, 50};
         loss_case g;
         loss_case_make(&g, shape_of(4, 2, 16, 8, 16, 2), 3, len, len, MSA_F32, (msa_support)support,
                        6);
-        free(g.lse);
-        g.lse = NULL;
+        if (support != MSA_SUPPORT_FAR_MASS) { /* which asks for it */
+            free(g.lse);
+            g.lse = NULL;
+        }
         loss_run(&g, NULL);
         float *dqi = new_array(g.n_q, 4), *dki = new_array(g.n_k, 4);
         memcpy(dqi, g.dqi, g.n_q * 4);
@@ -457,13 +460,17 @@ static void bad_arguments_are_named(void **state) {
     msa_plan *plan = NULL, *far = NULL;
     const msa_shape *s = &g.c.shape;
     const msa_batch *b = &g.c.batch;
-    assert_fails(msa_index_loss_plan(&plan, s, b, (msa_support)3, NULL, &err), MSA_E_ARG, &err,
-                 "support is 3");
+    assert_fails(msa_index_loss_plan(&plan, s, b, (msa_support)4, NULL, &err), MSA_E_ARG, &err,
+                 "support is 4");
     assert_ok(msa_index_loss_plan(&far, s, b, MSA_SUPPORT_FAR, NULL, &err), &err);
     assert_ok(msa_index_loss_plan(&plan, s, b, MSA_SUPPORT_SELECTED, NULL, &err), &err);
     msa_index_loss_args args = args_of(&g);
     assert_ok(msa_index_loss_run(plan, &args, &err), &err);
     assert_fails(msa_index_loss_run(far, &args, &err), MSA_E_ARG, &err, "far");
+    args.selection = NULL, args.lse = NULL;
+    assert_ok(msa_index_loss_plan(&far, s, b, MSA_SUPPORT_FAR_MASS, NULL, &err), &err);
+    assert_fails(msa_index_loss_run(far, &args, &err), MSA_E_ARG, &err, "lse");
+    args = args_of(&g);
     assert_fails(msa_index_loss_run(plan, NULL, &err), MSA_E_ARG, &err, "args");
     args.selection = NULL;
     assert_fails(msa_index_loss_run(plan, &args, &err), MSA_E_ARG, &err, "selection");

@@ -133,7 +133,7 @@ struct net {
 
 /* Whether anything reads what the last layer gives: not where the index branch alone is trained. */
 static inline bool net_needs_output(const net *n) {
-    return n->mode.lm || !n->with_grad || !n->mode.detach;
+    return n->mode.lm || !n->with_grad || n->keep != NET_KEEP_INDEX;
 }
 /* What the layer's index branch is needed for in this mode. */
 static inline bool net_selects(const net *n, const net_layer *l) {

@@ -8,7 +8,7 @@
 
 const int32_t LENGTHS[DOCS] = {200, 1, 33, 64, 17};
 
-fixture *fixture_make(const arch *a, uint64_t seed, bool checkpoint, int n_threads) {
+fixture *fixture_make(const arch *a, uint64_t seed, net_memory keep, int n_threads) {
     fixture *f = calloc(1, sizeof *f);
     msa_error err;
     assert_non_null(f);
@@ -16,7 +16,7 @@ fixture *fixture_make(const arch *a, uint64_t seed, bool checkpoint, int n_threa
     f->p = train_params(a, seed);
     f->batch = train_batch_make(a, LENGTHS, DOCS, seed);
     f->losses = (net_losses){.kl_layer = f->kl, .nll = f->nll, .predicted = f->predicted};
-    assert_ok(net_create(&f->n, f->p, TOKENS + 3, checkpoint, n_threads, &err), &err);
+    assert_ok(net_create(&f->n, f->p, TOKENS + 3, keep, n_threads, &err), &err);
     return f;
 }
 

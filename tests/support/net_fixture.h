@@ -20,7 +20,7 @@ typedef struct fixture {
     net_losses losses;
 } fixture;
 
-fixture *fixture_make(const arch *a, uint64_t seed, bool checkpoint, int n_threads);
+fixture *fixture_make(const arch *a, uint64_t seed, net_memory keep, int n_threads);
 void fixture_drop(fixture *f);
 /* net_step with scale 1; fails the test where it fails. */
 void fixture_step(fixture *f, const net_mode *mode);
