@@ -75,10 +75,10 @@ typedef enum msa_support {
     MSA_SUPPORT_FAR = 2,      /* those outside the forced blocks (shape.local trailing, shape.init
                                  leading): what a choice decides. Both sides sum to 1 there; a query
                                  with no such token contributes nothing */
-    MSA_SUPPORT_FAR_MASS = 3  /* the same tokens, each head by the attention it has there: P is the
-                                 mean of softmaxes over everything visible, its sum over the support
-                                 m[t,g]; kl = sum of P (ln P/m - ln Pi), ds by m Pi - P. A query that
-                                 attends to its neighbourhood alone hardly counts */
+    /* The same tokens, each head by the attention it has there: P is the mean of softmaxes over
+     * everything visible, m[t,g] its sum over the support; kl = sum of P (ln P/m - ln Pi), ds by
+     * m Pi - P. A query that attends to its neighbourhood alone hardly counts. */
+    MSA_SUPPORT_FAR_MASS = 3
 } msa_support;
 
 typedef struct msa_index_loss_args {

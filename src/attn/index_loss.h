@@ -8,9 +8,9 @@
  *
  * over the support's tokens j <= pos(t): all; those in selected blocks; those outside the forced
  * blocks. Both sides sum to 1 over it, but with FAR_MASS: there lse[t,h] is that of everything
- * visible, P sums to m[t,g], the share of attention that is far, and Pi is m times the softmax, which
- * is the same formula with lse_i - ln m in the place of lse_i. A row without support contributes nothing. The teacher is a
- * constant: no gradient reaches q and k.
+ * visible, P sums to m[t,g], the share of attention that is far, and Pi is m times the softmax: the
+ * same formula with lse_i - ln m in the place of lse_i. A row without support contributes nothing.
+ * The teacher is a constant: no gradient reaches q and k.
  *
  * Two sweeps over the blocks of a chunk (walk.h): the first gives the log-sum-exps that are
  * not known, as pairs (m, l) per part, merged in order; the second everything else. A part covers

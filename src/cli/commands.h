@@ -23,6 +23,7 @@ msa_status command_map(int argc, char **argv, msa_error *err);
 msa_status command_bench_attn(int argc, char **argv, msa_error *err);
 msa_status command_bench_model(int argc, char **argv, msa_error *err);
 msa_status command_train(int argc, char **argv, msa_error *err);
+msa_status command_convert(int argc, char **argv, msa_error *err);
 msa_status command_plot(int argc, char **argv, msa_error *err);
 msa_status command_tokenize(int argc, char **argv, msa_error *err);
 msa_status command_export(int argc, char **argv, msa_error *err);

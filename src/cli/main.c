@@ -19,6 +19,7 @@ static const command COMMANDS[] = {
     {"eval task", "what msa train teaches, at any length", command_eval_task},
     {"map", "a picture of which blocks each query read", command_map},
     {"train", "a model from a configuration: from scratch, or an index for one", command_train},
+    {"convert", "a dense model into one with a trained index branch", command_convert},
     {"plot", "curves of training logs", command_plot},
     {"bench attn", "speed of the operators, MSA against dense", command_bench_attn},
     {"bench model", "tokens/s of a model, dense and MSA interleaved", command_bench_model},

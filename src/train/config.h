@@ -81,7 +81,7 @@ typedef struct train_config {
         config_texts text, valid;
         char *tokenizer, *separator, *cache;
         double weight, valid_share;
-        int64_t context, rows;
+        int64_t context, rows, shortest;
     } data;
     config_task tasks[TASK_COUNT];
     struct {

@@ -126,6 +126,8 @@ const config_key CONFIG_KEYS[] = {
          "share of the micro-batches that are text, against the tasks"),
     INT("data.context", data.context, 16, 1 << 24, "1024", "tokens of a training sequence"),
     INT("data.rows", data.rows, 1, 65536, "4", "sequences of a micro-batch"),
+    INT("data.shortest", data.shortest, 1, 1 << 24, "1",
+        "pieces of text with fewer tokens are left out; at most context"),
 
     TASK("recall", TASK_RECALL, "32", 4096, "pairs told", "16"),
     TASK("copy", TASK_COPY, "16", 4096, "symbols to go on with, for each question", "4"),

@@ -136,6 +136,10 @@ static msa_status settle_data(train_config *c, msa_error *err) {
         return error_set(err, MSA_E_ARG,
                          "data.valid is empty and data.valid_share 0; expected one of them: "
                          "nothing would be held out to validate on");
+    if (c->data.shortest > c->data.context)
+        return error_set(err, MSA_E_ARG,
+                         "data.shortest is %lld; expected at most data.context, %lld",
+                         (long long)c->data.shortest, (long long)c->data.context);
     if (c->data.rows * c->data.context > INT32_MAX)
         return error_set(err, MSA_E_ARG,
                          "data.rows x data.context is %lld tokens; expected at most %d",

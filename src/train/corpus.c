@@ -34,31 +34,34 @@ struct corpus {
 
 /* ---- pieces --------------------------------------------------------------------------------- */
 
-static int64_t count_pieces(const tokens *t, int64_t context) {
-    int64_t n = 0;
-    for (int64_t d = 0; d < t->n_docs; d++)
-        n += (t->docs[d + 1] - t->docs[d] + context - 1) / context;
-    return n;
-}
-
-static void cut_pieces(const tokens *t, int64_t context, piece *list) {
+/* list NULL: counts them. */
+static void cut_pieces(const tokens *t, int64_t context, int64_t shortest, pieces *p) {
+    p->n = p->n_tokens = 0;
     for (int64_t d = 0; d < t->n_docs; d++)
         for (int64_t at = t->docs[d], end = t->docs[d + 1]; at < end; at += context) {
             int64_t n = end - at < context ? end - at : context;
-            *list++ = (piece){at, (int32_t)n, at + n == end};
+            if (n < shortest) continue;
+            if (p->list) p->list[p->n] = (piece){at, (int32_t)n, at + n == end};
+            p->n++;
+            p->n_tokens += n;
         }
 }
 
-static msa_status all_pieces(pieces *p, const tokens *t, int64_t context, msa_error *err) {
+static msa_status all_pieces(pieces *p, const tokens *t, int64_t context, int64_t shortest,
+                             msa_error *err) {
     p->text = t;
-    p->n = count_pieces(t, context);
-    p->n_tokens = t->n;
+    cut_pieces(t, context, shortest, p);
+    if (p->n == 0 && shortest > 1)
+        return error_set(err, MSA_E_ARG,
+                         "data.shortest is %lld; no piece of the text has as many tokens: expected "
+                         "longer documents or less",
+                         (long long)shortest);
     if (p->n > INT32_MAX)
         return error_set(err, MSA_E_ARG, "data: %lld pieces of text are more than %d",
                          (long long)p->n, INT32_MAX);
     p->list = mem_alloc((size_t)p->n, sizeof *p->list);
     if (!p->list) return error_set(err, MSA_E_NOMEM, "no memory for the pieces of the text");
-    cut_pieces(t, context, p->list);
+    cut_pieces(t, context, shortest, p);
     return MSA_OK;
 }
 
@@ -193,10 +196,11 @@ void corpus_free(corpus *c) {
 }
 
 static msa_status fill(corpus *c, const tokens *text, const tokens *valid, double valid_share,
-                       int64_t context, msa_error *err) {
-    msa_status status = all_pieces(&c->learn, text, context, err);
+                       int64_t context, int64_t shortest, msa_error *err) {
+    msa_status status = all_pieces(&c->learn, text, context, shortest, err);
     if (status == MSA_OK)
-        status = valid ? all_pieces(&c->valid, valid, context, err) : hold_out(c, valid_share, err);
+        status =
+            valid ? all_pieces(&c->valid, valid, context, 1, err) : hold_out(c, valid_share, err);
     if (status != MSA_OK) return status;
     size_t n = (size_t)c->learn.n;
     c->epoch = (epoch){.number = -1,
@@ -207,19 +211,25 @@ static msa_status fill(corpus *c, const tokens *text, const tokens *valid, doubl
     return MSA_OK;
 }
 
-msa_status corpus_create(corpus **out, const tokens *text, const tokens *valid, double valid_share,
-                         int64_t context, int64_t max_tokens, uint64_t seed, msa_error *err) {
+msa_status corpus_create_long(corpus **out, const tokens *text, const tokens *valid,
+                              double valid_share, int64_t context, int64_t shortest,
+                              int64_t max_tokens, uint64_t seed, msa_error *err) {
     *out = NULL;
     corpus *c = mem_calloc(1, sizeof *c);
     if (!c) return error_set(err, MSA_E_NOMEM, "no memory for the order of the text's pieces");
     c->max_tokens = max_tokens;
     c->seed = seed;
-    msa_status status = fill(c, text, valid, valid_share, context, err);
+    msa_status status = fill(c, text, valid, valid_share, context, shortest, err);
     if (status == MSA_OK)
         *out = c;
     else
         corpus_free(c);
     return status;
+}
+
+msa_status corpus_create(corpus **out, const tokens *text, const tokens *valid, double valid_share,
+                         int64_t context, int64_t max_tokens, uint64_t seed, msa_error *err) {
+    return corpus_create_long(out, text, valid, valid_share, context, 1, max_tokens, seed, err);
 }
 
 int64_t corpus_pieces(const corpus *c, bool held_out) {

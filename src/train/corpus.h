@@ -18,6 +18,10 @@ typedef struct corpus corpus;
  * micro-batch, at least `context`. MSA_E_ARG where the text is too short to hold anything out. */
 msa_status corpus_create(corpus **out, const tokens *text, const tokens *valid, double valid_share,
                          int64_t context, int64_t max_tokens, uint64_t seed, msa_error *err);
+/* The same without the pieces of `text` that have fewer than `shortest` tokens. */
+msa_status corpus_create_long(corpus **out, const tokens *text, const tokens *valid,
+                              double valid_share, int64_t context, int64_t shortest,
+                              int64_t max_tokens, uint64_t seed, msa_error *err);
 void corpus_free(corpus *c); /* NULL is fine */
 
 int64_t corpus_pieces(const corpus *c, bool held_out);

@@ -58,8 +58,8 @@ typedef struct net_losses {
 /* What a network keeps of a forward pass. */
 typedef enum net_memory {
     NET_KEEP_ALL,    /* what the way back reads */
-    NET_KEEP_INPUTS, /* the layers' inputs: forward runs again in the backward pass: the same bits, a
-                        third more work, and far less memory; for evaluation too */
+    NET_KEEP_INPUTS, /* the layers' inputs: forward runs again in the backward pass: the same bits,
+                        a third more work, and far less memory; for evaluation too */
     NET_KEEP_INDEX   /* their inputs and the teachers of their index branches: for steps that train
                         the branches alone, and for evaluation */
 } net_memory;

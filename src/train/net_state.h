@@ -3,8 +3,8 @@
  *
  * All of it lies in one slab that is laid out twice by the same code: once to count, once to place.
  * With NET_KEEP_INPUTS a layer keeps its input alone and all layers share one set of the rest,
- * filled again layer by layer on the way back; with NET_KEEP_INDEX each has Q, K and LSE besides, the
- * teacher of its index branch. */
+ * filled again layer by layer on the way back; with NET_KEEP_INDEX each has Q, K and LSE besides,
+ * the teacher of its index branch. */
 #ifndef MSA_TRAIN_NET_STATE_H
 #define MSA_TRAIN_NET_STATE_H
 

@@ -1,5 +1,6 @@
 /* params.h: the weights that are trained: every tensor of a model in one array, its gradient at
- * the same place of another (of those that are trained at all), so that the optimiser, clipping and checkpoints see plain arrays.
+ * the same place of another (of those that are trained at all), so that the optimiser, clipping and
+ * checkpoints see plain arrays.
  *
  * Names and shapes are those of safetensors files of the family ("model.layers.3.self_attn.q_proj
  * .weight", [out, in] row-major; norms of M3 without the 1 that is added to them); split-half RoPE

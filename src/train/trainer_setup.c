@@ -109,9 +109,9 @@ msa_status trainer_open_data(msa_trainer *t, msa_error *err) {
     if (status == MSA_OK) status = open_text(t, &c->data.text, &t->text, err);
     if (status == MSA_OK) status = open_text(t, &c->data.valid, &t->valid_text, err);
     if (status == MSA_OK && t->text.n)
-        status = corpus_create(&t->corpus, &t->text, t->valid_text.n ? &t->valid_text : NULL,
-                               c->data.valid_share, c->data.context, t->max_tokens,
-                               (uint64_t)c->run.seed, err);
+        status = corpus_create_long(&t->corpus, &t->text, t->valid_text.n ? &t->valid_text : NULL,
+                                    c->data.valid_share, c->data.context, c->data.shortest,
+                                    t->max_tokens, (uint64_t)c->run.seed, err);
     if (status == MSA_OK) status = batch_create(&t->batch, t->max_tokens, err);
     if (status == MSA_OK) status = mixture_create(&t->mixture, c, t->tokenizer, t->corpus, err);
     if (status == MSA_OK) status = fingerprint_data(t, err);

@@ -1,0 +1,31 @@
+/* convert.h: what the parts of msa convert share: what was asked for, and the configurations and
+ * report made from it. */
+#ifndef MSA_CLI_CONVERT_H
+#define MSA_CLI_CONVERT_H
+
+#include <jansson.h>
+
+#include "cli/options.h"
+#include "cli/settings.h"
+
+typedef struct convert_args {
+    model_args model;
+    option_texts text, valid;
+    const char *out, *folder; /* folder NULL: out with ".run" behind it */
+    int64_t steps, cpt, rows, repeats, context, block, topk, init, local, dim, seed;
+    double lr, cpt_lr;
+    int kl, type, start; /* index of the choice */
+    bool resume, check, json;
+} convert_args;
+
+/* Configuration of the run that trains the index branch alone, and of the one that trains the
+ * backbone with it, from the model `from`: as msa train reads them. NULL without memory. */
+json_t *convert_index_config(const convert_args *args, const char *folder);
+json_t *convert_cpt_config(const convert_args *args, const char *folder, const char *from);
+
+/* What the logs say of held-out text: {"nll": rows, "layers": rows}. cpt_log NULL: no such run. */
+json_t *convert_findings(const char *index_log, const char *cpt_log);
+/* The same as tables on standard output. */
+msa_status convert_print(const json_t *findings, msa_error *err);
+
+#endif
