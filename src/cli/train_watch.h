@@ -1,5 +1,5 @@
-/* train_watch.h: what is seen of a training run while it runs: a line for each fact before it, a bar,
- * and Ctrl-C. */
+/* train_watch.h: what is seen of a training run: a line for each fact before it, then a bar; and
+ * Ctrl-C. */
 #ifndef MSA_CLI_TRAIN_WATCH_H
 #define MSA_CLI_TRAIN_WATCH_H
 
