@@ -23,8 +23,9 @@ static int close_place(void **state) {
     return 0;
 }
 
-static const char *const COMMANDS[] = {"run",        "eval ppl",    "map",  "tokenize",
-                                       "bench attn", "bench model", "info", "export"};
+static const char *const COMMANDS[] = {
+    "run", "eval ppl", "eval ruler", "eval needle", "eval passkey", "eval mqar", "eval task",
+    "map", "tokenize", "bench attn", "bench model", "info",         "export"};
 enum { N_COMMANDS = sizeof COMMANDS / sizeof *COMMANDS };
 
 static void an_unknown_command_or_flag_names_the_nearest(void **state) {

@@ -21,10 +21,10 @@ static const help_page PAGE = {
         "compared with published ones. Intervals are of 95 %; a difference to dense is n/a where\n"
         "dense itself fails. docs/evaluation.md has the formulas.\n",
     .examples =
-        "msa eval ruler -m models/SmolLM2-135M-Instruct.Q4_1.gguf --tasks "
-        "niah_single_1,niah_multikey_2 --lengths 512 --samples 1\n"
+        "msa eval ruler -m models/SmolLM2-135M-Instruct.Q4_1.gguf --tasks niah_single_1 --lengths "
+        "384 --samples 1\n"
         "msa eval ruler -m models/SmolLM2-135M-Instruct.Q4_1.gguf --tasks niah_multivalue --text "
-        "LICENSE --lengths 512 --samples 1 --selectors proxy,random --topk 4 --out ruler.jsonl\n"
+        "LICENSE --lengths 512 --samples 1 --selectors random --topk 4 --out ruler.jsonl\n"
         "msa eval ruler -m models/SmolLM2-135M-Instruct.Q4_1.gguf --tasks fwe --show 0",
 };
 

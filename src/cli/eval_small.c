@@ -11,7 +11,7 @@ static const help_page PASSKEY_PAGE = {
     .examples = "msa eval passkey -m models/SmolLM2-135M-Instruct.Q4_1.gguf --lengths 256,384 "
                 "--samples 1\n"
                 "msa eval passkey -m models/SmolLM2-135M-Instruct.Q4_1.gguf --lengths 384 "
-                "--samples 1 --selectors proxy,random --json",
+                "--samples 1 --selectors random --json",
 };
 
 msa_status command_eval_passkey(int argc, char **argv, msa_error *err) {

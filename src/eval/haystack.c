@@ -1,7 +1,9 @@
 /* haystack.c: see haystack.h. */
 #include "eval/haystack.h"
 
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/checksum.h"
 #include "base/file.h"
@@ -49,6 +51,8 @@ static msa_status add_file(haystack *h, const char *path, msa_error *err) {
 msa_status haystack_open(haystack *h, const char *path, msa_error *err) {
     char *paths[] = {(char *)path};
     config_texts given = {paths, 1}, files;
+    if (access(path, R_OK) != 0)
+        return error_set(err, MSA_E_IO, "can't read the text '%s': %s", path, strerror(errno));
     msa_status status = files_list(&files, &given, err);
     if (status != MSA_OK) return status;
     for (int64_t i = 0; i < files.n && status == MSA_OK; i++)
