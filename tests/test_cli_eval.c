@@ -141,7 +141,7 @@ static void a_grid_is_a_table_and_a_picture(void **state) {
     outcome o =
         workplace_run(&place, "msa eval needle " TINY "--lengths 700,800 --depths 0,50,100 "
                               "--samples 1 --text LICENSE -o grid.svg; msa eval needle " TINY
-                              "--lengths 500 --depths 50 --samples 1 -o grid.png");
+                              "--lengths 700 --depths 50 --samples 1 -o grid.png");
     assert_int_equal(o.code, 0);
     assert_non_null(strstr(o.out, "dense\ndepth  700  800\n0 %"));
     assert_non_null(strstr(o.out, "\nproxy\ndepth"));
@@ -149,7 +149,7 @@ static void a_grid_is_a_table_and_a_picture(void **state) {
     assert_exit(&place, "head -c 200 grid.svg | grep -q '<svg'", 0, NULL);
     assert_exit(&place, "head -c 4 grid.png | grep -q PNG", 0, NULL);
     assert_int_equal(workplace_count(&place, "grid"), 2);
-    json_t *all = run_json("needle " TINY "--lengths 500 --depths 0,100 --samples 1");
+    json_t *all = run_json("needle " TINY "--lengths 700 --depths 0,100 --samples 1");
     json_t *rows = json_object_get(all, "rows");
     assert_int_equal(json_array_size(rows), 4);
     assert_int_equal(number(json_array_get(rows, 3), "depth"), 100);
