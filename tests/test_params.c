@@ -111,7 +111,8 @@ static void an_index_starts_from_the_means_of_heads(void **state) {
     params_free(p);
     a = train_arch_llama();
     p = train_params(&a, 3);
-    assert_fails(params_fill_index_from_heads(p, &err), MSA_E_UNSUPPORTED, &err, "24");
+    assert_fails(params_fill_index_from_heads(p, &err), MSA_E_UNSUPPORTED, &err,
+                 "an index of width 24 can't start from heads");
     params_free(p);
 }
 

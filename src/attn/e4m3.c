@@ -5,13 +5,13 @@
 #include <math.h>
 #include <string.h>
 
-#include "attn/grad.h"
+#include "attn/gather.h"
 #include "attn/row_sums.h"
 
 typedef struct e4m3_job {
     block_walk walk;
     const attend_run *run;
-    int group, dim, stride, padded;
+    int group, dim, padded;
     row_sums sums; /* of width Hq */
     float *o;      /* [n_parts][chunk_q][Hq][padded] */
 } e4m3_job;
@@ -20,24 +20,20 @@ typedef struct e4m3_job {
 typedef struct e4m3_worker {
     e4m3_job *job;
     int32_t part;
-    grad_block k, v;
-    float *q;         /* [GRAD_ROWS + 3][stride] */
+    gather_keys k, v;
+    gather_rows rows;
     float *max, *lse; /* [GRAD_ROWS] */
-    int64_t *row;     /* [GRAD_ROWS] query * Hq + head */
-    int32_t *sees;
     float **o;
     float *scratch;
 } e4m3_worker;
 
 static void lay_out_worker(e4m3_worker *w, const msa_shape *s, carver *c) {
     size_t rows = GRAD_ROWS;
-    grad_block_lay_out(&w->k, s, s->head_dim, GRAD_PANELS, c);
-    grad_block_lay_out(&w->v, s, s->head_dim, GRAD_ROWS_OF_KEYS, c);
-    w->q = carve(c, (rows + 3) * (size_t)grad_stride(s->head_dim), sizeof(float));
+    gather_keys_lay_out(&w->k, s, s->head_dim, GATHER_PANELS, c);
+    gather_keys_lay_out(&w->v, s, s->head_dim, GATHER_ROWS, c);
+    gather_rows_lay_out(&w->rows, s->n_q_heads, s->n_q_heads / s->n_kv_heads, s->head_dim, 1, c);
     w->max = carve(c, rows, sizeof(float));
     w->lse = carve(c, rows, sizeof(float));
-    w->row = carve(c, rows, sizeof(int64_t));
-    w->sees = carve(c, rows, sizeof(int32_t));
     w->o = carve(c, rows, sizeof *w->o);
     w->scratch = carve(c, grad_scratch_floats(), sizeof(float));
 }
@@ -45,8 +41,7 @@ static void lay_out_worker(e4m3_worker *w, const msa_shape *s, carver *c) {
 static void lay_out_job(e4m3_job *j, const msa_plan *plan, carver *c) {
     const msa_shape *s = &plan->shape;
     j->dim = s->head_dim;
-    j->stride = grad_stride(s->head_dim);
-    j->padded = j->stride - 16;
+    j->padded = grad_stride(j->dim) - 16;
     j->group = s->n_q_heads / s->n_kv_heads;
     walk_lay_out(&j->walk, plan, c);
     row_sums_lay_out(&j->sums, plan, s->n_q_heads, c);
@@ -58,55 +53,30 @@ static e4m3_worker worker_of(e4m3_job *j, int thread, int32_t part) {
     e4m3_worker w = {.job = j, .part = part};
     carver c = {.base = plan_thread_space(j->walk.plan, thread)};
     lay_out_worker(&w, &j->walk.plan->shape, &c);
+    w.rows.walk = &j->walk;
+    w.rows.from[0] = j->run->args->q;
+    w.rows.scale_log2 = j->run->scale * 1.44269504f;
     return w;
-}
-
-/* Rows first.. of the block's queries, G to the query. */
-static seen_rows gather(e4m3_worker *w, int32_t head, int64_t token, const int32_t *queries,
-                        int32_t first, int32_t n_rows) {
-    const e4m3_job *j = w->job;
-    int64_t heads = j->walk.plan->shape.n_q_heads, left = n_rows - first;
-    int32_t n = left < GRAD_ROWS ? (int32_t)left : GRAD_ROWS;
-    for (int32_t i = 0; i < n; i++) {
-        int32_t q = queries[(first + i) / j->group];
-        int64_t h = head * j->group + (first + i) % j->group;
-        const walk_query *query = &j->walk.queries[q];
-        grad_copy_row(w->q + i * j->stride, j->run->args->q + (query->t * heads + h) * j->dim,
-                      j->dim);
-        w->row[i] = q * heads + h;
-        w->sees[i] = walk_sees(query->position, token, j->walk.plan->shape.block);
-    }
-    return (seen_rows){n, j->dim, j->stride, w->q, w->sees, j->run->scale * 1.44269504f};
-}
-
-/* How many keys of the block the last of the queries sees. */
-static int32_t open_keys(e4m3_worker *w, const plan_request *r, int32_t head, int64_t block,
-                         int32_t last) {
-    const e4m3_job *j = w->job;
-    const msa_plan *plan = j->walk.plan;
-    int64_t position = j->walk.queries[last].position;
-    int32_t n = walk_sees(position, block * plan->shape.block, plan->shape.block);
-    grad_block_open(&w->k, plan, &j->run->args->k, r, head, block, n);
-    return n;
 }
 
 static void visit_sums(void *worker, const plan_request *r, int32_t head, int64_t block,
                        const int32_t *queries, int32_t n) {
     e4m3_worker *w = worker;
     const e4m3_job *j = w->job;
+    const int64_t *row = w->rows.row;
     int64_t part = row_sums_at(&j->sums, j->walk.plan, w->part, 0, 0);
-    int32_t n_keys = open_keys(w, r, head, block, queries[n - 1]);
+    gather_visit v = gather_visit_of(&j->walk, r, head, block, queries, n);
+    gather_keys_open(&w->k, j->walk.plan, &j->run->args->k, &v, head);
     for (int32_t first = 0; first < n * j->group; first += GRAD_ROWS) {
-        seen_rows rows =
-            gather(w, head, block * j->walk.plan->shape.block, queries, first, n * j->group);
+        seen_rows rows = gather_rows_take(&w->rows, &v, first, n * j->group);
         for (int32_t i = 0; i < rows.n; i++) {
-            w->max[i] = j->sums.m[part + w->row[i]];
-            w->lse[i] = j->sums.l[part + w->row[i]];
+            w->max[i] = j->sums.m[part + row[i]];
+            w->lse[i] = j->sums.l[part + row[i]];
         }
-        j->run->kernels->loss_lse(&rows, w->k.panels, n_keys, w->max, w->lse, w->scratch);
+        j->run->kernels->loss_lse(&rows, w->k.panels, v.n_keys, w->max, w->lse, w->scratch);
         for (int32_t i = 0; i < rows.n; i++) {
-            j->sums.m[part + w->row[i]] = w->max[i];
-            j->sums.l[part + w->row[i]] = w->lse[i];
+            j->sums.m[part + row[i]] = w->max[i];
+            j->sums.l[part + row[i]] = w->lse[i];
         }
     }
 }
@@ -128,17 +98,19 @@ static void visit_values(void *worker, const plan_request *r, int32_t head, int6
     e4m3_worker *w = worker;
     const e4m3_job *j = w->job;
     const msa_plan *plan = j->walk.plan;
+    const int64_t *row = w->rows.row;
     int64_t part = (int64_t)w->part * plan->chunk_q * plan->shape.n_q_heads;
-    int32_t n_keys = open_keys(w, r, head, block, queries[n - 1]);
-    grad_block_open(&w->v, plan, &j->run->args->v, r, head, block, n_keys);
+    gather_visit v = gather_visit_of(&j->walk, r, head, block, queries, n);
+    gather_keys_open(&w->k, plan, &j->run->args->k, &v, head);
+    gather_keys_open(&w->v, plan, &j->run->args->v, &v, head);
     for (int32_t first = 0; first < n * j->group; first += GRAD_ROWS) {
-        seen_rows rows = gather(w, head, block * plan->shape.block, queries, first, n * j->group);
+        seen_rows rows = gather_rows_take(&w->rows, &v, first, n * j->group);
         for (int32_t i = 0; i < rows.n; i++) {
-            w->max[i] = j->sums.max[w->row[i]];
-            w->lse[i] = j->sums.lse[w->row[i]];
-            w->o[i] = j->o + (part + w->row[i]) * j->padded;
+            w->max[i] = j->sums.max[row[i]];
+            w->lse[i] = j->sums.lse[row[i]];
+            w->o[i] = j->o + (part + row[i]) * j->padded;
         }
-        j->run->kernels->e4m3_values(&rows, w->k.panels, w->v.rows, n_keys, w->max, w->lse, w->o,
+        j->run->kernels->e4m3_values(&rows, w->k.panels, w->v.rows, v.n_keys, w->max, w->lse, w->o,
                                      w->scratch);
     }
 }
@@ -161,7 +133,7 @@ static void finish_query(void *job, int32_t query) {
     for (int64_t h = 0; h < heads; h++) {
         int64_t row = query * heads + h;
         float lse = j->sums.lse[row];
-        grad_sum_parts(j->o + row * j->padded, plan->chunk_q * heads * j->padded, plan->n_parts,
+        walk_sum_parts(j->o + row * j->padded, plan->chunk_q * heads * j->padded, plan->n_parts,
                        j->dim, j->run->args->out + (t * heads + h) * j->dim);
         if (j->run->args->lse)
             j->run->args->lse[t * heads + h] = lse == FLT_MAX ? -INFINITY : lse * 0.693147181f;
@@ -189,10 +161,7 @@ msa_status e4m3_run(const attend_run *run, msa_error *err) {
     e4m3_job j = {.run = run};
     carver c = {.base = plan_shared_space(plan)};
     lay_out_job(&j, plan, &c);
-    j.walk.plan = plan;
-    j.walk.selection = run->args->selection;
-    j.walk.n_rows = plan->total_q;
-    j.walk.n_sets = plan->shape.n_kv_heads;
+    walk_begin(&j.walk, plan, run->args->selection, plan->shape.n_kv_heads);
     static const walk_pass passes[] = {{sum_part, merge_query}, {value_part, finish_query}};
     walk_run(&j.walk, NULL, passes, 2, &j);
     return MSA_OK;

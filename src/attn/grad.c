@@ -3,67 +3,23 @@
 
 #include <float.h>
 #include <math.h>
+#include <string.h>
 
+#include "attn/gather.h"
 #include "attn/selection.h"
-
-/* ---- what the index loss shares ---- */
-
-msa_status grad_check_batch(const msa_plan *plan, msa_error *err) {
-    if (plan->paged)
-        return error_set(err, MSA_E_ARG,
-                         "batch: page_table is set; gradients need contiguous keys");
-    int64_t end = 0;
-    for (int32_t r = 0; r < plan->n_requests; r++) {
-        if (plan->requests[r].kv_start < end)
-            return error_set(err, MSA_E_ARG,
-                             "batch: kv_start[%d] is %lld; expected at least %lld: gradients need "
-                             "requests in ascending order that share no token",
-                             r, (long long)plan->requests[r].kv_start, (long long)end);
-        end = plan->requests[r].kv_start + plan->requests[r].kv_len;
-    }
-    return MSA_OK;
-}
-
-void grad_block_lay_out(grad_block *b, const msa_shape *s, int dim, int what, carver *c) {
-    size_t B = (size_t)s->block;
-    b->dim = dim;
-    b->stride = grad_stride(dim);
-    b->panels = what & GRAD_PANELS ? carve(c, B * (size_t)dim, sizeof(float)) : NULL;
-    b->rows = what & GRAD_ROWS_OF_KEYS ? carve(c, B * (size_t)b->stride, sizeof(float)) : NULL;
-}
-
-void grad_block_open(grad_block *b, const msa_plan *plan, const msa_lane *lane,
-                     const plan_request *r, int32_t head, int64_t block, int n) {
-    const attn_kernels *kernels = attn_kernels_get();
-    const char *from = plan_block(plan, lane, r, head, block);
-    int64_t token_bytes = lane->stride_token * msa_dtype_size(lane->dtype);
-    if (b->panels)
-        kernels->pack_panels(from, lane->dtype, lane->stride_token, n, b->dim, b->panels);
-    for (int64_t j = 0; j < n && b->rows; j++)
-        kernels->pack_rows(from + j * token_bytes, lane->dtype, lane->stride_token, 1, b->dim,
-                           b->rows + j * b->stride);
-}
-
-void grad_sum_parts(const float *part, int64_t stride, int n_parts, int dim, float *out) {
-    memcpy(out, part, (size_t)dim * sizeof(float));
-    for (int p = 1; p < n_parts; p++)
-        for (int c = 0; c < dim; c++) out[c] += part[p * stride + c];
-}
 
 /* ---- a run ---- */
 
 /* A thread's space. */
 typedef struct grad_worker {
-    grad_block k, v;
+    gather_keys k, v;
+    gather_rows rows; /* of q and d_out */
     float *dk, *dv;   /* [B][stride] sums of the block at hand */
-    float *q, *d_out; /* [GRAD_ROWS + 3][stride] gathered rows */
     float *lse, *delta;
     float **dq;
-    int32_t *sees;
     float *scratch;
     float *part;      /* [chunk_q][G][padded] dq of the part at hand */
     float *max;       /* [GRAD_ROWS] p_e4m3 */
-    int64_t *row;     /* [GRAD_ROWS] query * Hq + head */
     int64_t part_row; /* p_e4m3: of the part at hand in max_parts and delta_parts */
     const struct grad_job *job;
 } grad_worker;
@@ -81,19 +37,16 @@ typedef struct grad_job {
 } grad_job;
 
 static void lay_out_worker(grad_worker *w, const msa_shape *s, carver *c) {
-    size_t stride = (size_t)grad_stride(s->head_dim), rows = GRAD_ROWS + 3, B = (size_t)s->block;
-    grad_block_lay_out(&w->k, s, s->head_dim, GRAD_PANELS | GRAD_ROWS_OF_KEYS, c);
-    grad_block_lay_out(&w->v, s, s->head_dim, GRAD_PANELS, c);
+    size_t stride = (size_t)grad_stride(s->head_dim), B = (size_t)s->block;
+    gather_keys_lay_out(&w->k, s, s->head_dim, GATHER_PANELS | GATHER_ROWS, c);
+    gather_keys_lay_out(&w->v, s, s->head_dim, GATHER_PANELS, c);
+    gather_rows_lay_out(&w->rows, s->n_q_heads, s->n_q_heads / s->n_kv_heads, s->head_dim, 2, c);
     w->dk = carve(c, B * stride, sizeof(float));
     w->dv = carve(c, B * stride, sizeof(float));
-    w->q = carve(c, rows * stride, sizeof(float));
-    w->d_out = carve(c, rows * stride, sizeof(float));
     w->lse = carve(c, GRAD_ROWS, sizeof(float));
     w->delta = carve(c, GRAD_ROWS, sizeof(float));
     w->dq = carve(c, GRAD_ROWS, sizeof *w->dq);
-    w->sees = carve(c, GRAD_ROWS, sizeof(int32_t));
     w->max = carve(c, GRAD_ROWS, sizeof(float));
-    w->row = carve(c, GRAD_ROWS, sizeof(int64_t));
     w->scratch = carve(c, grad_scratch_floats(), sizeof(float));
 }
 
@@ -142,39 +95,26 @@ static void take_delta(void *job, int32_t query) {
     }
 }
 
-/* Rows first.. of the block's queries, G to the query, as many as a call takes; what they see of
- * n_keys keys from `token` on. Returns how many. */
-static int32_t gather(grad_worker *w, int32_t head, int64_t token, int32_t n_keys,
-                      const int32_t *queries, int32_t first, int32_t n_rows) {
+/* Rows of a visit from the first-th on, as many as a call takes, with all that goes with them. */
+static grad_rows gather(grad_worker *w, const gather_visit *v, int32_t first) {
     const grad_job *j = w->job;
-    int64_t heads = j->walk.plan->shape.n_q_heads, left = n_rows - first;
-    int32_t n = left < GRAD_ROWS ? (int32_t)left : GRAD_ROWS, group = j->group;
-    grad_place p = grad_place_of(first, group), ahead = grad_place_of(first + n, group);
-    for (int32_t i = 0; i < n; i++, grad_place_step(&p, group), grad_place_step(&ahead, group)) {
-        const walk_query *query = &j->walk.queries[queries[p.at]];
-        int64_t at = head * group + p.head, row = query->t * heads + at;
-        grad_copy_row(w->q + i * j->stride, j->args->q + row * j->dim, j->dim);
-        grad_copy_row(w->d_out + i * j->stride, j->args->d_out + row * j->dim, j->dim);
-        w->row[i] = queries[p.at] * heads + at;
-        w->lse[i] = j->lse[w->row[i]];
-        w->delta[i] = j->delta[w->row[i]];
-        w->sees[i] = walk_sees(query->position, token, n_keys);
-        w->dq[i] = w->part + ((int64_t)queries[p.at] * group + p.head) * j->padded;
-        grad_ask_ahead(w->dq[i], j->padded);
-        if (first + n + i >= n_rows) continue;
-        row = j->walk.queries[queries[ahead.at]].t * heads + head * group + ahead.head;
-        grad_ask_ahead(j->args->q + row * j->dim, j->dim);
-        grad_ask_ahead(j->args->d_out + row * j->dim, j->dim);
+    seen_rows seen = gather_rows_take(&w->rows, v, first, v->n * j->group);
+    gather_place p = gather_place_of(first, j->group);
+    for (int32_t i = 0; i < seen.n; i++, gather_place_step(&p, j->group)) {
+        w->lse[i] = j->lse[w->rows.row[i]];
+        w->delta[i] = j->delta[w->rows.row[i]];
+        w->dq[i] = w->part + ((int64_t)v->queries[p.at] * j->group + p.head) * j->padded;
+        gather_ask_ahead(w->dq[i], j->padded);
     }
-    return n;
+    return (grad_rows){seen.n, seen.q, w->rows.to[1], w->lse, w->delta, seen.sees, w->dq};
 }
 
 /* Adds the block's sums to its rows of dk and dv. */
-static void add_block(const grad_worker *w, const plan_request *r, int32_t head, int64_t token,
-                      int32_t n) {
+static void add_block(const grad_worker *w, const gather_visit *v) {
     const grad_job *j = w->job;
-    for (int32_t i = 0; i < n; i++) {
-        int64_t row = (r->kv_start + token + i) * j->walk.plan->shape.n_kv_heads + head;
+    int64_t heads = j->walk.plan->shape.n_kv_heads;
+    for (int32_t i = 0; i < v->n_keys; i++) {
+        int64_t row = (v->request->kv_start + v->token + i) * heads + v->head;
         float *dk = j->args->dk + row * j->dim, *dv = j->args->dv + row * j->dim;
         for (int c = 0; c < j->dim; c++) dk[c] += w->dk[i * j->stride + c];
         for (int c = 0; c < j->dim; c++) dv[c] += w->dv[i * j->stride + c];
@@ -190,7 +130,7 @@ static void take_gradients(grad_worker *w, const grad_keys *keys, const grad_row
         j->kernels->attend_grad(keys, rows, j->scale, w->scratch);
         return;
     }
-    for (int32_t i = 0; i < rows->n; i++) w->max[i] = j->max[w->row[i]];
+    for (int32_t i = 0; i < rows->n; i++) w->max[i] = j->max[w->rows.row[i]];
     j->kernels->e4m3_grad(keys, rows, w->max, j->scale, w->scratch);
 }
 
@@ -198,54 +138,46 @@ static void take_bounds(grad_worker *w, const grad_keys *keys, const grad_rows *
     const grad_job *j = w->job;
     float *max = j->max_parts + w->part_row, *delta = j->delta_parts + w->part_row;
     for (int32_t i = 0; i < rows->n; i++) {
-        w->max[i] = max[w->row[i]];
-        w->delta[i] = delta[w->row[i]];
+        w->max[i] = max[w->rows.row[i]];
+        w->delta[i] = delta[w->rows.row[i]];
     }
     j->kernels->e4m3_bounds(keys, rows, j->scale, w->max, w->delta, w->scratch);
     for (int32_t i = 0; i < rows->n; i++) {
-        max[w->row[i]] = w->max[i];
-        delta[w->row[i]] = w->delta[i];
+        max[w->rows.row[i]] = w->max[i];
+        delta[w->rows.row[i]] = w->delta[i];
     }
 }
 
-/* Opens the first n keys of a block and lets the queries' rows, GRAD_ROWS at a time, take them. */
-static void meet_block(grad_worker *w, const plan_request *r, int32_t head, int64_t block,
-                       int32_t n_keys, const int32_t *queries, int32_t n, take_rows_fn *take) {
+/* Opens the keys of a visit and lets its rows, GRAD_ROWS at a time, take them. */
+static void meet_block(grad_worker *w, const gather_visit *v, take_rows_fn *take) {
     const grad_job *j = w->job;
-    const msa_plan *plan = j->walk.plan;
-    grad_block_open(&w->k, plan, &j->args->k, r, head, block, n_keys);
-    grad_block_open(&w->v, plan, &j->args->v, r, head, block, n_keys);
+    gather_keys_open(&w->k, j->walk.plan, &j->args->k, v, v->head);
+    gather_keys_open(&w->v, j->walk.plan, &j->args->v, v, v->head);
     grad_keys keys = {.dim = j->dim, .stride = j->stride, .k_panels = w->k.panels};
     keys.v_panels = w->v.panels, keys.k_rows = w->k.rows, keys.dk = w->dk, keys.dv = w->dv;
-    grad_rows rows = {.q = w->q, .d_out = w->d_out, .lse_log2 = w->lse, .delta = w->delta};
-    rows.sees = w->sees, rows.dq = w->dq;
-    for (int32_t first = 0; first < n * j->group; first += GRAD_ROWS) {
-        rows.n = gather(w, head, block * plan->shape.block, n_keys, queries, first, n * j->group);
-        keys.n = w->sees[rows.n - 1]; /* ascending: the last sees most */
+    for (int32_t first = 0; first < v->n * j->group; first += GRAD_ROWS) {
+        grad_rows rows = gather(w, v, first);
+        keys.n = rows.sees[rows.n - 1]; /* ascending: the last sees most */
         take(w, &keys, &rows);
     }
-}
-
-static int32_t keys_met(const grad_job *j, int64_t block, int32_t last_query) {
-    int32_t B = j->walk.plan->shape.block;
-    return walk_sees(j->walk.queries[last_query].position, block * B, B);
 }
 
 static void visit_block(void *worker, const plan_request *r, int32_t head, int64_t block,
                         const int32_t *queries, int32_t n) {
     grad_worker *w = worker;
     const grad_job *j = w->job;
-    int32_t n_keys = keys_met(j, block, queries[n - 1]);
-    memset(w->dk, 0, (size_t)(n_keys * j->stride) * sizeof(float));
-    memset(w->dv, 0, (size_t)(n_keys * j->stride) * sizeof(float));
-    meet_block(w, r, head, block, n_keys, queries, n, take_gradients);
-    add_block(w, r, head, block * j->walk.plan->shape.block, n_keys);
+    gather_visit v = gather_visit_of(&j->walk, r, head, block, queries, n);
+    memset(w->dk, 0, (size_t)(v.n_keys * j->stride) * sizeof(float));
+    memset(w->dv, 0, (size_t)(v.n_keys * j->stride) * sizeof(float));
+    meet_block(w, &v, take_gradients);
+    add_block(w, &v);
 }
 
 static void visit_bounds(void *worker, const plan_request *r, int32_t head, int64_t block,
                          const int32_t *queries, int32_t n) {
     grad_worker *w = worker;
-    meet_block(w, r, head, block, keys_met(w->job, block, queries[n - 1]), queries, n, take_bounds);
+    gather_visit v = gather_visit_of(&w->job->walk, r, head, block, queries, n);
+    meet_block(w, &v, take_bounds);
 }
 
 static grad_worker worker_of(grad_job *j, int thread, int32_t set, int32_t part) {
@@ -253,6 +185,9 @@ static grad_worker worker_of(grad_job *j, int thread, int32_t set, int32_t part)
     grad_worker w = {.job = j};
     carver c = {.base = plan_thread_space(plan, thread)};
     lay_out_worker(&w, &plan->shape, &c);
+    w.rows.walk = &j->walk;
+    w.rows.from[0] = j->args->q;
+    w.rows.from[1] = j->args->d_out;
     w.part = j->parts + ((size_t)(set * plan->n_parts + part) * (size_t)plan->chunk_q) *
                             part_floats(&plan->shape);
     w.part_row = (int64_t)part * plan->chunk_q * plan->shape.n_q_heads;
@@ -303,7 +238,7 @@ static void sum_query(void *job, int32_t query) {
     for (int32_t h = 0; h < plan->shape.n_q_heads; h++) {
         const float *part = j->parts + (h / j->group) * plan->n_parts * stride + query * row +
                             (h % j->group) * j->padded;
-        grad_sum_parts(part, stride, plan->n_parts, j->dim, dq + h * j->dim);
+        walk_sum_parts(part, stride, plan->n_parts, j->dim, dq + h * j->dim);
     }
 }
 
@@ -313,7 +248,7 @@ static msa_status plan_grad(msa_plan **plan, plan_op op, const msa_shape *shape,
                             const msa_batch *batch, const msa_plan_options *options,
                             msa_error *err) {
     msa_status status = plan_prepare(plan, op, shape, batch, options, err);
-    if (!status) status = grad_check_batch(*plan, err);
+    if (!status) status = walk_check_batch(*plan, err);
     if (status) return status;
     walk_plan(*plan, shape->n_kv_heads, part_floats(shape) * (size_t)shape->n_kv_heads);
     grad_worker w;
@@ -353,10 +288,7 @@ static msa_status run_grad(msa_plan *plan, const msa_grad_args *args, msa_error 
     j.group = plan->shape.n_q_heads / plan->shape.n_kv_heads;
     carver c = {.base = plan_shared_space(plan)};
     lay_out_job(&j, plan, &c);
-    j.walk.plan = plan;
-    j.walk.selection = args->selection;
-    j.walk.n_rows = plan->total_q;
-    j.walk.n_sets = plan->shape.n_kv_heads;
+    walk_begin(&j.walk, plan, args->selection, plan->shape.n_kv_heads);
     static const walk_pass plain[] = {{NULL, take_delta}, {take_part, sum_query}};
     static const walk_pass rounded[] = {
         {NULL, take_delta}, {bound_part, merge_bounds}, {take_part, sum_query}};

@@ -3,7 +3,9 @@
 
 #include <float.h>
 #include <math.h>
+#include <string.h>
 
+#include "attn/gather.h"
 #include "attn/row_sums.h"
 #include "attn/selection.h"
 
@@ -18,7 +20,7 @@ typedef struct loss_job {
     float scale;                      /* of Pi - P */
     bool gradients, teacher_known;
     bool by_mass; /* the teacher's sums over the support are found, and its lse is known besides */
-    int group, dim, stride, index_dim, index_stride, index_padded;
+    int group, index_dim, index_stride, index_padded;
     row_sums teacher, student; /* of width Hq, Hkv */
     float *dqi;                /* [n_parts][chunk_q][Hi][index_padded] */
     double *kl;                /* [n_parts][Hkv] */
@@ -28,40 +30,27 @@ typedef struct loss_job {
 typedef struct loss_worker {
     loss_job *job;
     int32_t part;
-    grad_block k, ki;
-    float *q, *qi;            /* [GRAD_ROWS + 3][stride]: heads of queries; queries of the index */
-    float *lse, *m, *l;       /* [GRAD_ROWS] */
-    int32_t *sees, *row_sees; /* [GRAD_ROWS] of queries, of their heads */
-    int64_t *row;             /* [GRAD_ROWS] query * Hq + head */
-    float *p;                 /* [GRAD_ROWS][GRAD_S_STRIDE] */
-    float *dki;               /* [B][index_stride] */
+    gather_keys k, ki;
+    gather_rows q, qi;  /* heads of queries; queries of the index */
+    float *lse, *m, *l; /* [GRAD_ROWS] */
+    float *p;           /* [GRAD_ROWS][GRAD_S_STRIDE] */
+    float *dki;         /* [B][index_stride] */
     float **dq;
     double *kl;
     float *scratch;
 } loss_worker;
 
-/* One visit: the queries that meet a block, and how much of it is there. */
-typedef struct loss_visit {
-    const plan_request *request;
-    int32_t head, n, n_keys;
-    int64_t token; /* the block's first */
-    const int32_t *queries;
-} loss_visit;
-
 /* ---- space ---- */
 
 static void lay_out_worker(loss_worker *w, const msa_shape *s, carver *c) {
     size_t rows = GRAD_ROWS, index_stride = (size_t)grad_stride(s->index_dim);
-    grad_block_lay_out(&w->k, s, s->head_dim, GRAD_PANELS, c);
-    grad_block_lay_out(&w->ki, s, s->index_dim, GRAD_PANELS | GRAD_ROWS_OF_KEYS, c);
-    w->q = carve(c, (rows + 3) * (size_t)grad_stride(s->head_dim), sizeof(float));
-    w->qi = carve(c, (rows + 3) * index_stride, sizeof(float));
+    gather_keys_lay_out(&w->k, s, s->head_dim, GATHER_PANELS, c);
+    gather_keys_lay_out(&w->ki, s, s->index_dim, GATHER_PANELS | GATHER_ROWS, c);
+    gather_rows_lay_out(&w->q, s->n_q_heads, s->n_q_heads / s->n_kv_heads, s->head_dim, 1, c);
+    gather_rows_lay_out(&w->qi, s->n_index_heads, 1, s->index_dim, 1, c);
     w->lse = carve(c, rows, sizeof(float));
     w->m = carve(c, rows, sizeof(float));
     w->l = carve(c, rows, sizeof(float));
-    w->sees = carve(c, rows, sizeof(int32_t));
-    w->row_sees = carve(c, rows, sizeof(int32_t));
-    w->row = carve(c, rows, sizeof(int64_t));
     w->p = carve(c, rows * GRAD_S_STRIDE, sizeof(float));
     w->dki = carve(c, (size_t)s->block * index_stride, sizeof(float));
     w->dq = carve(c, rows, sizeof *w->dq);
@@ -84,52 +73,12 @@ static loss_worker worker_of(loss_job *j, int thread, int32_t part) {
     loss_worker w = {.job = j, .part = part};
     carver c = {.base = plan_thread_space(j->walk.plan, thread)};
     lay_out_worker(&w, &j->walk.plan->shape, &c);
+    w.q.walk = w.qi.walk = &j->walk;
+    w.q.from[0] = j->args->q;
+    w.qi.from[0] = j->args->qi;
+    w.q.scale_log2 = j->teacher_log2;
+    w.qi.scale_log2 = j->student_log2;
     return w;
-}
-
-/* ---- gathering ---- */
-
-static loss_visit visit_of(const loss_job *j, const plan_request *r, int32_t head, int64_t block,
-                           const int32_t *queries, int32_t n) {
-    int64_t B = j->walk.plan->shape.block, left = r->kv_len - block * B;
-    return (loss_visit){r, head, n, (int32_t)(left < B ? left : B), block * B, queries};
-}
-
-/* n rows of teacher queries from the first-th on, G to the query; what they see, and where they are
- * among the chunk's. */
-static seen_rows gather_heads(loss_worker *w, const loss_visit *v, int32_t first, int32_t n) {
-    const loss_job *j = w->job;
-    int64_t heads = j->walk.plan->shape.n_q_heads;
-    int32_t group = j->group, n_rows = v->n * group;
-    grad_place p = grad_place_of(first, group), ahead = grad_place_of(first + n, group);
-    for (int32_t i = 0; i < n; i++, grad_place_step(&p, group), grad_place_step(&ahead, group)) {
-        const walk_query *q = &j->walk.queries[v->queries[p.at]];
-        int64_t at = v->head * group + p.head;
-        grad_copy_row(w->q + i * j->stride, j->args->q + (q->t * heads + at) * j->dim, j->dim);
-        w->row_sees[i] = walk_sees(q->position, v->token, v->n_keys);
-        w->row[i] = v->queries[p.at] * heads + at;
-        if (first + n + i >= n_rows) continue;
-        at = j->walk.queries[v->queries[ahead.at]].t * heads + v->head * group + ahead.head;
-        grad_ask_ahead(j->args->q + at * j->dim, j->dim);
-    }
-    return (seen_rows){n, j->dim, j->stride, w->q, w->row_sees, j->teacher_log2};
-}
-
-/* n rows of index queries from the first-th on. */
-static seen_rows gather_queries(loss_worker *w, const loss_visit *v, int32_t first, int32_t n) {
-    const loss_job *j = w->job;
-    int64_t heads = j->walk.plan->shape.n_index_heads;
-    for (int32_t i = first + n; i < first + 2 * n && i < v->n; i++) {
-        int64_t row = j->walk.queries[v->queries[i]].t * heads + v->head;
-        grad_ask_ahead(j->args->qi + row * j->index_dim, j->index_dim);
-    }
-    for (int32_t i = 0; i < n; i++) {
-        const walk_query *q = &j->walk.queries[v->queries[first + i]];
-        int64_t row = q->t * heads + v->head;
-        grad_copy_row(w->qi + i * j->index_stride, j->args->qi + row * j->index_dim, j->index_dim);
-        w->sees[i] = walk_sees(q->position, v->token, v->n_keys);
-    }
-    return (seen_rows){n, j->index_dim, j->index_stride, w->qi, w->sees, j->student_log2};
 }
 
 static int32_t index_head(const loss_job *j, int32_t head) {
@@ -139,7 +88,7 @@ static int32_t index_head(const loss_job *j, int32_t head) {
 /* ---- first sweep: log-sum-exps ---- */
 
 /* Takes the block into the pairs of n rows; row i is of query (first + i) / group. */
-static void add_to_sums(loss_worker *w, const loss_visit *v, const row_sums *s,
+static void add_to_sums(loss_worker *w, const gather_visit *v, const row_sums *s,
                         const seen_rows *rows, const float *panels, int32_t first, int32_t group) {
     int64_t at[GRAD_ROWS];
     for (int32_t i = 0; i < rows->n; i++) {
@@ -161,20 +110,18 @@ static void visit_sums(void *worker, const plan_request *r, int32_t head, int64_
     loss_worker *w = worker;
     const loss_job *j = w->job;
     const msa_plan *plan = j->walk.plan;
-    loss_visit v = visit_of(j, r, head, block, queries, n);
-    grad_block ki = w->ki;
+    gather_visit v = gather_visit_of(&j->walk, r, head, block, queries, n);
+    gather_keys ki = w->ki;
     ki.rows = NULL;
-    grad_block_open(&ki, plan, &j->args->ki, r, index_head(j, head), block, v.n_keys);
+    gather_keys_open(&ki, plan, &j->args->ki, &v, index_head(j, head));
     for (int32_t first = 0; first < n; first += GRAD_ROWS) {
-        seen_rows rows =
-            gather_queries(w, &v, first, n - first < GRAD_ROWS ? n - first : GRAD_ROWS);
+        seen_rows rows = gather_rows_take(&w->qi, &v, first, n);
         add_to_sums(w, &v, &j->student, &rows, ki.panels, first, 1);
     }
     if (j->teacher_known) return;
-    grad_block_open(&w->k, plan, &j->args->k, r, head, block, v.n_keys);
+    gather_keys_open(&w->k, plan, &j->args->k, &v, head);
     for (int32_t first = 0; first < n * j->group; first += GRAD_ROWS) {
-        int32_t left = n * j->group - first;
-        seen_rows rows = gather_heads(w, &v, first, left < GRAD_ROWS ? left : GRAD_ROWS);
+        seen_rows rows = gather_rows_take(&w->q, &v, first, n * j->group);
         add_to_sums(w, &v, &j->teacher, &rows, w->k.panels, first, j->group);
     }
 }
@@ -223,25 +170,24 @@ static void merge_query(void *job, int32_t query) {
 /* ---- second sweep: the loss and its gradient ---- */
 
 /* w->p: the sum of the group's probabilities for n queries from the first-th on. */
-static void sum_teacher(loss_worker *w, const loss_visit *v, int32_t first, int32_t n) {
+static void sum_teacher(loss_worker *w, const gather_visit *v, int32_t first, int32_t n) {
     const loss_job *j = w->job;
     for (int32_t i = 0; i < n; i++)
         memset(w->p + i * GRAD_S_STRIDE, 0, (size_t)(v->n_keys + 15) / 16 * 16 * sizeof(float));
     for (int32_t row = 0; row < n * j->group; row += GRAD_ROWS) {
-        int32_t left = n * j->group - row, from = first * j->group + row;
-        seen_rows rows = gather_heads(w, v, from, left < GRAD_ROWS ? left : GRAD_ROWS);
-        for (int32_t i = 0; i < rows.n; i++) w->lse[i] = j->teacher.lse[w->row[i]];
+        seen_rows rows = gather_rows_take(&w->q, v, first * j->group + row, (first + n) * j->group);
+        for (int32_t i = 0; i < rows.n; i++) w->lse[i] = j->teacher.lse[w->q.row[i]];
         j->kernels->loss_teacher(&rows, w->k.panels, v->n_keys, w->lse, row, j->group, w->p,
                                  w->scratch);
     }
 }
 
-static void compare(loss_worker *w, const loss_visit *v, int32_t first, int32_t n) {
+static void compare(loss_worker *w, const gather_visit *v, int32_t first, int32_t n) {
     const loss_job *j = w->job;
     const msa_shape *s = &j->walk.plan->shape;
     sum_teacher(w, v, first, n);
-    loss_student a = {.rows = gather_queries(w, v, first, n)};
-    a.n_keys = w->sees[n - 1]; /* ascending: the last sees most */
+    loss_student a = {.rows = gather_rows_take(&w->qi, v, first, first + n)};
+    a.n_keys = a.rows.sees[n - 1]; /* ascending: the last sees most */
     a.k_panels = w->ki.panels, a.k_rows = w->ki.rows, a.lse_log2 = w->lse, a.p = w->p;
     a.share = 1.0f / (float)j->group, a.scale = j->scale;
     a.kl = w->kl, a.dk = w->dki, a.dq = j->gradients ? w->dq : NULL;
@@ -256,7 +202,7 @@ static void compare(loss_worker *w, const loss_visit *v, int32_t first, int32_t 
     for (int32_t i = 0; i < n; i++) j->kl[w->part * s->n_kv_heads + v->head] += w->kl[i];
 }
 
-static void add_block(const loss_worker *w, const loss_visit *v) {
+static void add_block(const loss_worker *w, const gather_visit *v) {
     const loss_job *j = w->job;
     for (int32_t i = 0; i < v->n_keys; i++) {
         int64_t row = (v->request->kv_start + v->token + i) * j->walk.plan->shape.n_index_keys;
@@ -269,9 +215,9 @@ static void visit_loss(void *worker, const plan_request *r, int32_t head, int64_
                        const int32_t *queries, int32_t n) {
     loss_worker *w = worker;
     const loss_job *j = w->job;
-    loss_visit v = visit_of(j, r, head, block, queries, n);
-    grad_block_open(&w->k, j->walk.plan, &j->args->k, r, head, block, v.n_keys);
-    grad_block_open(&w->ki, j->walk.plan, &j->args->ki, r, index_head(j, head), block, v.n_keys);
+    gather_visit v = gather_visit_of(&j->walk, r, head, block, queries, n);
+    gather_keys_open(&w->k, j->walk.plan, &j->args->k, &v, head);
+    gather_keys_open(&w->ki, j->walk.plan, &j->args->ki, &v, index_head(j, head));
     memset(w->dki, 0, (size_t)(v.n_keys * j->index_stride) * sizeof(float));
     for (int32_t first = 0; first < n; first += GRAD_ROWS)
         compare(w, &v, first, n - first < GRAD_ROWS ? n - first : GRAD_ROWS);
@@ -295,7 +241,7 @@ static void sum_query(void *job, int32_t query) {
     int64_t heads = plan->shape.n_index_heads, stride = plan->chunk_q * heads * j->index_padded;
     float *dqi = j->args->dqi + j->walk.queries[query].t * heads * j->index_dim;
     for (int64_t h = 0; h < heads; h++)
-        grad_sum_parts(j->dqi + (query * heads + h) * j->index_padded, stride, plan->n_parts,
+        walk_sum_parts(j->dqi + (query * heads + h) * j->index_padded, stride, plan->n_parts,
                        j->index_dim, dqi + h * j->index_dim);
 }
 
@@ -313,7 +259,7 @@ msa_status msa_index_loss_plan(msa_plan **plan, const msa_shape *shape, const ms
     if ((int)support < 0 || support > MSA_SUPPORT_FAR_MASS)
         return error_set(err, MSA_E_ARG, "support is %d; expected an msa_support", (int)support);
     msa_status status = plan_prepare(plan, PLAN_INDEX_LOSS, shape, batch, options, err);
-    if (!status) status = grad_check_batch(*plan, err);
+    if (!status) status = walk_check_batch(*plan, err);
     if (status) return status;
     msa_plan *p = *plan;
     size_t width = row_sums_floats(shape->n_q_heads) + row_sums_floats(shape->n_kv_heads);
@@ -380,15 +326,12 @@ static loss_job job_of(const msa_plan *plan, const msa_index_loss_args *args) {
     carver c = {.base = plan_shared_space(plan)};
     lay_out_job(&j, plan, &c);
     bool far = is_far(plan);
-    j.walk.plan = plan;
-    j.walk.selection = args->selection;
+    walk_begin(&j.walk, plan, args->selection, 1);
     j.walk.local = far ? s->local : 0;
     j.walk.init = far ? s->init : 0;
     j.walk.rows = args->rows;
-    j.walk.n_rows = args->rows ? args->n_rows : plan->total_q;
-    j.walk.n_sets = 1;
+    if (args->rows) j.walk.n_rows = args->n_rows;
     j.group = s->n_q_heads / s->n_kv_heads;
-    j.dim = s->head_dim, j.stride = grad_stride(s->head_dim);
     j.index_dim = s->index_dim, j.index_stride = grad_stride(s->index_dim);
     j.index_padded = j.index_stride - 16;
     j.gradients = args->dqi != NULL;

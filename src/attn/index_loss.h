@@ -20,7 +20,7 @@
 #ifndef MSA_ATTN_INDEX_LOSS_H
 #define MSA_ATTN_INDEX_LOSS_H
 
-#include "attn/grad.h"
+#include "msa/grad.h"
 
 /* The truth, in double, plain loops: args->lse is not read. kl [Hkv]; dqi [total_q, Hi, di] and dki
  * [tokens, Hik, di], must be 0. */

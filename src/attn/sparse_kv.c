@@ -116,10 +116,7 @@ void sparse_kv_run(const attend_run *run) {
     kv_job j = {.run = run};
     carver c = {.base = plan_shared_space(plan)};
     lay_out(&j, plan, &c);
-    j.walk.plan = plan;
-    j.walk.selection = run->args->selection;
-    j.walk.n_rows = plan->total_q;
-    j.walk.n_sets = plan->shape.n_kv_heads;
+    walk_begin(&j.walk, plan, run->args->selection, plan->shape.n_kv_heads);
     static const walk_pass passes[] = {{NULL, gather_query}, {take_part, merge_query}};
     walk_run(&j.walk, NULL, passes, 2, &j);
 }

@@ -25,12 +25,36 @@ void walk_plan(msa_plan *plan, int32_t n_sets, size_t partial_floats) {
     plan->chunk_q = chunk < 1 ? 1 : chunk;
 }
 
+msa_status walk_check_batch(const msa_plan *plan, msa_error *err) {
+    if (plan->paged)
+        return error_set(err, MSA_E_ARG,
+                         "batch: page_table is set; gradients need contiguous keys");
+    int64_t end = 0;
+    for (int32_t r = 0; r < plan->n_requests; r++) {
+        if (plan->requests[r].kv_start < end)
+            return error_set(err, MSA_E_ARG,
+                             "batch: kv_start[%d] is %lld; expected at least %lld: gradients need "
+                             "requests in ascending order that share no token",
+                             r, (long long)plan->requests[r].kv_start, (long long)end);
+        end = plan->requests[r].kv_start + plan->requests[r].kv_len;
+    }
+    return MSA_OK;
+}
+
 void walk_lay_out(block_walk *w, const msa_plan *plan, carver *c) {
     size_t chunk = (size_t)plan->chunk_q, heads = (size_t)plan->shape.n_kv_heads;
     w->queries = carve(c, chunk, sizeof *w->queries);
     w->takers = carve(c, heads * chunk * (size_t)plan->shape.topk, sizeof *w->takers);
     w->ranges = carve(c, (size_t)plan->n_blocks, heads * sizeof *w->ranges);
     w->bounds = carve(c, heads * ((size_t)plan->n_parts + 1), sizeof *w->bounds);
+}
+
+void walk_begin(block_walk *w, const msa_plan *plan, const msa_selection *selection,
+                int32_t n_sets) {
+    w->plan = plan;
+    w->selection = selection;
+    w->n_rows = plan->total_q;
+    w->n_sets = n_sets;
 }
 
 /* ---- a chunk ---- */
@@ -195,4 +219,10 @@ void walk_run(block_walk *w, walk_zero_fn *zero, const walk_pass *passes, int n_
             for (int p = 0; p < n_passes; p++) do_pass(w, &passes[p], job);
         }
     }
+}
+
+void walk_sum_parts(const float *part, int64_t stride, int n_parts, int dim, float *out) {
+    memcpy(out, part, (size_t)dim * sizeof(float));
+    for (int p = 1; p < n_parts; p++)
+        for (int c = 0; c < dim; c++) out[c] += part[p * stride + c];
 }

@@ -56,8 +56,13 @@ typedef struct block_walk {
 /* Fixes chunks and parts; option n_splits, where given, is the number of parts. partial_floats: of
  * one query in one part of all sets. Call after plan_prepare. */
 void walk_plan(msa_plan *plan, int32_t n_sets, size_t partial_floats);
+/* What a pass that adds to rows of keys asks of a batch: contiguous keys, no token of two. */
+msa_status walk_check_batch(const msa_plan *plan, msa_error *err);
 /* Lays the walk's arrays out in the shared space. */
 void walk_lay_out(block_walk *w, const msa_plan *plan, carver *c);
+/* After that: over all queries. */
+void walk_begin(block_walk *w, const msa_plan *plan, const msa_selection *selection,
+                int32_t n_sets);
 
 /* Block `block` of the request meets queries[0..n) of the chunk, numbered in it, ascending. */
 typedef void walk_visit_fn(void *worker, const plan_request *request, int32_t head, int64_t block,
@@ -74,6 +79,9 @@ typedef struct walk_pass {
 typedef void walk_zero_fn(void *job, int64_t first, int64_t n);
 /* Zeroes the rows of all requests (unless NULL), then does the passes in every chunk. */
 void walk_run(block_walk *w, walk_zero_fn *zero, const walk_pass *passes, int n_passes, void *job);
+
+/* out[c] = sum over parts of part[p * stride + c], in order. */
+void walk_sum_parts(const float *part, int64_t stride, int n_parts, int dim, float *out);
 
 /* How many of the first n keys of a block a query at `position` sees. */
 static inline int32_t walk_sees(int64_t position, int64_t first_token, int32_t n) {

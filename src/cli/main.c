@@ -8,6 +8,7 @@
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/waiting.h"
 
 static const command COMMANDS[] = {
     {"run", "answers from a long text, or chats", command_run},
@@ -122,6 +123,7 @@ static msa_status run(int argc, char **argv, msa_error *err) {
 
 int main(int argc, char **argv) {
     msa_error err = {MSA_OK, ""}, flush_err;
+    waiting_set(argv);
     interrupt_arm();
     msa_status status = run(argc, argv, &err);
     if (output_flush(&flush_err) != MSA_OK && status == MSA_OK)

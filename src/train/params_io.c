@@ -62,7 +62,8 @@ msa_status params_fill_index_from_heads(params *p, msa_error *err) {
     int32_t groups = a->n_kv_heads;
     if (!a->index.present || a->index.dim != a->head_dim)
         return error_set(err, MSA_E_UNSUPPORTED,
-                         "an index of width %d can't start from heads of %d: widths must be equal",
+                         "an index of width %d can't start from heads of %d; expected an index as "
+                         "wide as a head (model.index.dim 0), or one of random weights",
                          a->index.present ? a->index.dim : 0, a->head_dim);
     for (int32_t i = 0; i < a->n_layers; i++) {
         if (!tensor_layer_has_index(a, i)) continue;
