@@ -78,8 +78,10 @@ static msa_status draw(const exam_args *args, const msa_eval_row *rows, const ms
     for (size_t i = 0; i < n; i++) scores[i] = rows[i].score;
     for (int i = 0; i < args->depths.n; i++) depths[i] = (double)args->depths.values[i];
     const char *file = strrchr(args->model.path, '/');
-    snprintf(subtitle, sizeof subtitle, "%.120s, hidden in %s, %lld samples a cell, score 0 to 100",
-             file ? file + 1 : args->model.path, info->haystack, (long long)args->samples);
+    snprintf(subtitle, sizeof subtitle,
+             "%.120s, hidden in %s, %lld sample%s a cell, score 0 to 100",
+             file ? file + 1 : args->model.path, info->haystack, (long long)args->samples,
+             args->samples == 1 ? "" : "s");
     grid g = {.lengths = args->lengths.values,
               .depths = depths,
               .selectors = info->selectors,
