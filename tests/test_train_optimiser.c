@@ -29,7 +29,7 @@ static void set_up(setup *s) {
     arch a;
     assert_ok(config_arch(&s->config, 257, &a, &err), &err);
     assert_ok(params_create(&s->p, &a, &err), &err);
-    params_fill(s->p, &(params_init){1, 0.05f, 1, 1});
+    params_fill(s->p, &(params_init){.seed = 1, .std = 0.05f, .qk_gain = 1, .index_gain = 1});
     assert_ok(optimiser_create(&s->o, s->p, &s->config, 2, &err), &err);
     rng r = rng_seed(9);
     for (int32_t i = 0; i < s->p->n; i++) {
