@@ -45,21 +45,6 @@ msa_status trainer_save(msa_trainer *t, msa_error *err) {
     return status;
 }
 
-/* Of a backbone that nothing trains the checkpoint's weights are the file's. */
-static msa_status check_base(const msa_trainer *t, const checkpoint *c, msa_error *err) {
-    bool frozen = t->config.recipe.kind == RECIPE_INDEX_ONLY && t->config.recipe.detach;
-    for (int32_t i = 0; i < t->params->n && frozen && t->config.model.from[0]; i++) {
-        const param *one = &t->params->list[i];
-        size_t n = (size_t)(one->n_out * one->n_in) * sizeof(float);
-        if (one->index || memcmp(t->params->w + one->at, c->w + one->at, n) == 0) continue;
-        return error_set(err, MSA_E_ARG,
-                         "model.from: %s is not what it was when the checkpoint was made; expected "
-                         "the file the run began with: the index is trained for that model",
-                         one->name);
-    }
-    return MSA_OK;
-}
-
 static msa_status check_fits(const msa_trainer *t, const checkpoint *c, msa_error *err) {
     train_config then;
     msa_status status = config_init(&then, err);
@@ -70,8 +55,10 @@ static msa_status check_fits(const msa_trainer *t, const checkpoint *c, msa_erro
     if (c->state.data != t->state.data)
         return error_set(
             err, MSA_E_ARG,
-            "data.text, data.tokenizer, model.from: the texts are not those the checkpoint was "
-            "made with, or the tokenizer or frozen weights are not; expected them unchanged");
+            "data.text, data.tokenizer%s: the texts are not those the checkpoint was made with, or "
+            "the tokenizer%s not; expected them unchanged",
+            t->params->trained ? ", model.from" : "",
+            t->params->trained ? " or the model are" : " is");
     status = arch_text_same(&t->arch, c->arch, c->n_arch, err);
     if (status != MSA_OK) return status;
     if (c->n_floats != trainer_floats(t) || c->n_bias != count_bias(t))
@@ -82,7 +69,7 @@ static msa_status check_fits(const msa_trainer *t, const checkpoint *c, msa_erro
     if (c->state.step > t->config.run.steps)
         return error_set(err, MSA_E_ARG, "the checkpoint is of step %" PRId64 ", run.steps is %lld",
                          c->state.step, (long long)t->config.run.steps);
-    return check_base(t, c, err);
+    return MSA_OK;
 }
 
 static void note_damage(void *user, const char *text) {
