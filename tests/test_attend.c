@@ -9,24 +9,6 @@
 #include "attn/merge.h"
 #include "support/yardstick.h"
 
-/* Random lists: the own block, others at random, sometimes fewer than k, ascending. */
-static int32_t *random_lists(const attn_case *c, uint64_t seed) {
-    const msa_shape *s = &c->shape;
-    rng r = rng_seed(seed);
-    int32_t *ids = malloc((size_t)(c->total_q * s->n_kv_heads * s->topk + 1) * sizeof *ids);
-    for (int32_t q = 0; q < c->n_requests; q++)
-        for (int64_t t = c->cu[q]; t < c->cu[q + 1]; t++)
-            for (int32_t g = 0; g < s->n_kv_heads; g++) {
-                int32_t *row = ids + (t * s->n_kv_heads + g) * s->topk, n = 0;
-                int32_t own = (int32_t)((c->offset[q] + t - c->cu[q]) / s->block);
-                int32_t want = rng_below(&r, 4) ? s->topk : (int32_t)rng_below(&r, 3);
-                for (int32_t b = 0; b <= own && n < want; b++)
-                    if ((int32_t)rng_below(&r, (uint64_t)(own - b + 1)) < want - n) row[n++] = b;
-                while (n < s->topk) row[n++] = -1;
-            }
-    return ids;
-}
-
 typedef msa_status plan_fn(msa_plan **, const msa_shape *, const msa_batch *,
                            const msa_plan_options *, msa_error *);
 typedef msa_status run_fn(msa_plan *, const msa_attn_args *, msa_error *);
@@ -85,7 +67,7 @@ static void check_case(attn_case *c, case_layout layout, msa_dtype dtype) {
     msa_isa isas[MSA_ISA_COUNT];
     int n_isas = isas_available(isas);
     case_lay_out(c, layout, dtype, 1);
-    int32_t *ids = random_lists(c, 7);
+    int32_t *ids = case_random_lists(c, 7, true);
     msa_selection selection = {ids, MSA_ASCENDING, MSA_TOKEN_MAJOR};
     yardstick dense = yardstick_of(c, NULL), sparse = yardstick_of(c, &selection);
     for (int i = 0; i < n_isas; i++) {
@@ -149,7 +131,7 @@ static void thread_counts_and_pages_change_no_bit(void **state) {
     attn_case c = case_make(small_shape(8, 2, 64, 32, 4), 3, (int[]){3, 70, 1},
                             (int[]){500, 180, 900}, 11, false);
     case_lay_out(&c, CASE_PANELS, MSA_BF16, 1);
-    int32_t *ids = random_lists(&c, 5);
+    int32_t *ids = case_random_lists(&c, 5, true);
     msa_selection sel = {ids, MSA_ASCENDING, MSA_TOKEN_MAJOR};
     struct {
         plan_fn *plan;
@@ -181,7 +163,7 @@ static void lists_of_every_order_and_layout_give_the_same_bits(void **state) {
     attn_case c =
         case_make(small_shape(4, 2, 32, 16, 4), 2, (int[]){9, 14}, (int[]){200, 100}, 2, false);
     case_lay_out(&c, CASE_RAGGED, MSA_F32, 1);
-    int32_t *ids = random_lists(&c, 1);
+    int32_t *ids = case_random_lists(&c, 1, true);
     int64_t T = c.total_q, H = c.shape.n_kv_heads, k = c.shape.topk;
     int32_t *other = malloc((size_t)(T * H * k) * sizeof *other);
     for (int64_t t = 0; t < T; t++)
@@ -205,7 +187,7 @@ static void future_and_unselected_tokens_have_no_effect(void **state) {
     (void)state;
     attn_case c = case_make(small_shape(4, 1, 32, 16, 3), 1, (int[]){40}, (int[]){120}, 2, false);
     case_lay_out(&c, CASE_RAGGED, MSA_F32, 1);
-    int32_t *ids = random_lists(&c, 3);
+    int32_t *ids = case_random_lists(&c, 3, true);
     msa_selection sel = {ids, MSA_ASCENDING, MSA_TOKEN_MAJOR};
     enum { OPS = 3 };
     const msa_plan_options by_query = {.order = MSA_ORDER_QUERY}, by_keys = {.order = MSA_ORDER_KV};

@@ -30,23 +30,6 @@ typedef struct loss_case {
     float *dqi, *dki;
 } loss_case;
 
-static int32_t *random_lists(const attn_case *c, uint64_t seed) {
-    const msa_shape *s = &c->shape;
-    rng r = rng_seed(seed);
-    int32_t *ids = new_array((size_t)(c->total_q * s->n_kv_heads * s->topk), sizeof *ids);
-    for (int32_t q = 0; q < c->n_requests; q++)
-        for (int64_t t = c->cu[q]; t < c->cu[q + 1]; t++)
-            for (int32_t g = 0; g < s->n_kv_heads; g++) {
-                int32_t *row = ids + (t * s->n_kv_heads + g) * s->topk, n = 0;
-                int32_t own = (int32_t)((c->offset[q] + t - c->cu[q]) / s->block);
-                int32_t want = rng_below(&r, 4) ? s->topk : (int32_t)rng_below(&r, 3);
-                for (int32_t b = own; b >= 0 && n < want; b--)
-                    if ((int32_t)rng_below(&r, (uint64_t)b + 1) < want - n) row[n++] = b;
-                while (n < s->topk) row[n++] = -1;
-            }
-    return ids;
-}
-
 static void main_lse(loss_case *g) {
     const msa_shape *s = &g->c.shape;
     size_t rows = (size_t)(g->c.total_q * s->n_q_heads);
@@ -95,7 +78,7 @@ static void loss_case_make(loss_case *g, msa_shape shape, int n, const int *q_le
                            const int *kv_len, msa_dtype dtype, msa_support support, uint64_t seed) {
     *g = (loss_case){.c = case_make(shape, n, q_len, kv_len, seed, false), .support = support};
     case_lay_out(&g->c, CASE_RAGGED, dtype, 1);
-    if (support == MSA_SUPPORT_SELECTED) g->ids = random_lists(&g->c, seed + 1);
+    if (support == MSA_SUPPORT_SELECTED) g->ids = case_random_lists(&g->c, seed + 1, false);
     g->selection = (msa_selection){g->ids, MSA_ASCENDING, MSA_TOKEN_MAJOR};
     g->n_q = (size_t)(g->c.total_q * shape.n_index_heads * shape.index_dim);
     g->n_k = (size_t)(g->c.total_k * shape.n_index_keys * shape.index_dim);

@@ -129,3 +129,21 @@ const char *case_layout_name(case_layout layout) {
     static const char *const names[] = {"ragged", "hnd", "panels"};
     return names[layout];
 }
+
+int32_t *case_random_lists(const attn_case *c, uint64_t seed, bool ascending) {
+    const msa_shape *s = &c->shape;
+    rng r = rng_seed(seed);
+    int32_t *ids = new ((size_t)(c->total_q * s->n_kv_heads * s->topk), sizeof *ids);
+    for (int32_t q = 0; q < c->n_requests; q++)
+        for (int64_t t = c->cu[q]; t < c->cu[q + 1]; t++)
+            for (int32_t g = 0; g < s->n_kv_heads; g++) {
+                int32_t *row = ids + (t * s->n_kv_heads + g) * s->topk, n = 0;
+                int32_t own = (int32_t)((c->offset[q] + t - c->cu[q]) / s->block);
+                int32_t want = rng_below(&r, 4) ? s->topk : (int32_t)rng_below(&r, 3);
+                for (int32_t left = own + 1; left > 0 && n < want; left--)
+                    if ((int32_t)rng_below(&r, (uint64_t)left) < want - n)
+                        row[n++] = ascending ? own + 1 - left : left - 1;
+                while (n < s->topk) row[n++] = -1;
+            }
+    return ids;
+}

@@ -39,6 +39,10 @@ attn_case case_make(msa_shape shape, int n, const int *q_len, const int *kv_len,
 void case_lay_out(attn_case *c, case_layout layout, msa_dtype dtype, uint64_t seed);
 void case_free(attn_case *c);
 
+/* Lists for all queries and groups, token-major: mostly full, some short, some empty; the blocks
+ * ascending, or descending. free(). */
+int32_t *case_random_lists(const attn_case *c, uint64_t seed, bool ascending);
+
 const char *case_layout_name(case_layout layout);
 
 #endif
