@@ -25,7 +25,7 @@ static int close_place(void **state) {
 
 static const char *const COMMANDS[] = {
     "run", "eval ppl", "eval ruler", "eval needle", "eval passkey", "eval mqar", "eval task",
-    "map", "tokenize", "bench attn", "bench model", "info",         "export"};
+    "map", "tokenize", "bench attn", "bench model", "info",         "export",    "convert"};
 enum { N_COMMANDS = sizeof COMMANDS / sizeof *COMMANDS };
 
 static void an_unknown_command_or_flag_names_the_nearest(void **state) {

@@ -202,9 +202,9 @@ static const help_page PAGE = {
         "DIR/config.json is the run as msa train would make it. Ctrl-C finishes the step, writes\n"
         "a checkpoint and ends; the same command with --resume goes on.\n",
     .examples = "msa convert -m models/SmolLM2-135M-Instruct.Q4_1.gguf "
-                "-f /usr/share/common-licenses/GPL-3 -o index.gguf --steps 16 --check\n"
+                "-f /usr/share/common-licenses -o smollm2-index.gguf --check\n"
                 "msa convert -m models/SmolLM2-135M-Instruct.Q4_1.gguf "
-                "-f /usr/share/common-licenses -o index.gguf --steps 16",
+                "-f /usr/share/common-licenses/GPL-3 -o index.gguf --context 1024 --steps 4",
 };
 
 /* ---- a run ---------------------------------------------------------------------------------- */
@@ -351,6 +351,7 @@ msa_status command_convert(int argc, char **argv, msa_error *err) {
     snprintf(w.folder, sizeof w.folder, "%s%s", args.folder ? args.folder : args.out,
              args.folder ? "" : ".run");
     status = run_both(&args, &w, err);
+    if (status == MSA_OK && args.check) printf("%s/config.json\n", w.folder);
     if (status != MSA_OK || args.check) return status;
     status = move_result(&args, &w, err);
     msa_status printed = print_result(&args, &w, status == MSA_OK ? err : NULL);
