@@ -1,5 +1,6 @@
 /* test_cli_model.c: the program with a model, the small one that the set-up fetches. */
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,6 +45,10 @@ static void a_contradiction_with_the_model_names_the_flags(void **state) {
         {"msa map " MODEL " -f LICENSE --group 3", 2, "--group"},
         {"msa map " MODEL " -f LICENSE --layer 4 --layers-dense 4", 2, "--layer"},
         {"msa eval ppl " MODEL " -f LICENSE -c 1", 2, "-c"},
+        {"msa eval ppl " MODEL " -f LICENSE --selectors dense,best", 2, "'best'"},
+        {"msa eval ppl " MODEL " -f LICENSE --selectors index", 1, "index"},
+        {"msa eval ppl " MODEL " -f LICENSE --by-position 0", 2, "'powers'"},
+        {"msa eval ppl " MODEL " -f LICENSE --by-position half", 2, "'half'"},
     };
     (void)state;
     test_need_model();
@@ -189,6 +194,10 @@ static void a_map_is_written_as_png_and_svg(void **state) {
     assert_false(workplace_has(&place, "only.png"));
 }
 
+static double number_of(const json_t *row, const char *key) {
+    return json_number_value(json_object_get(row, key));
+}
+
 static void perplexity_stands_side_by_side(void **state) {
     (void)state;
     test_need_model();
@@ -196,18 +205,36 @@ static void perplexity_stands_side_by_side(void **state) {
         workplace_json(&place, "msa eval ppl " MODEL " -f LICENSE -c 128 --ranges 2 --block 16 "
                                "--topk 3 --json");
     json_t *rows = json_object_get(document, "rows");
-    json_t *first = json_array_get(rows, 0), *second = json_array_get(rows, 1);
-    assert_int_equal(json_array_size(rows), 3);
+    json_t *dense = json_array_get(rows, 0), *proxy = json_array_get(rows, 1);
+    assert_int_equal(json_array_size(rows), 2);
+    assert_string_equal(json_string_value(json_object_get(dense, "selector")), "dense");
+    assert_string_equal(json_string_value(json_object_get(proxy, "selector")), "proxy");
     /* Up to --topk blocks both see the same; beyond, 3 blocks of 16 are not what dense sees. */
-    assert_true(json_number_value(json_object_get(first, "ppl_dense")) > 1);
-    assert_true(json_number_value(json_object_get(second, "ratio")) != 1);
+    assert_true(json_number_value(json_object_get(dense, "ppl")) > 1);
+    assert_true(json_is_null(json_object_get(dense, "difference")));
+    assert_true(number_of(proxy, "keys_per_query") < number_of(dense, "keys_per_query"));
+    assert_true(fabs(number_of(proxy, "nll") - number_of(dense, "nll") -
+                     number_of(proxy, "difference")) < 1e-4);
+    assert_true(number_of(proxy, "difference_low") < number_of(proxy, "difference") &&
+                number_of(proxy, "difference") < number_of(proxy, "difference_high"));
+    rows = json_object_get(document, "by_position");
+    assert_int_equal(json_array_size(rows), 4); /* two ranges, two attentions */
+    assert_true(number_of(json_array_get(rows, 3), "difference") != 0);
+    assert_true(number_of(json_array_get(rows, 3), "tokens") +
+                    number_of(json_array_get(rows, 1), "tokens") ==
+                number_of(proxy, "tokens"));
     json_decref(document);
     document = workplace_json(&place, "msa eval ppl " MODEL
-                                      " -f LICENSE -c 48 --ranges 1 --block 16 --topk 3 "
+                                      " -f LICENSE -c 48 --by-position powers --block 16 --topk 3 "
+                                      "--selectors oracle,dense,window,random,shared,means,auto "
                                       "--kv-format f32 --chunks 1 --json");
-    first = json_array_get(json_object_get(document, "rows"), 0);
-    double ratio = json_number_value(json_object_get(first, "ratio"));
-    assert_true(ratio > 0.999 && ratio < 1.001);
+    rows = json_object_get(document, "rows");
+    assert_int_equal(json_array_size(rows), 7);
+    for (size_t i = 1; i < 7; i++)
+        assert_true(fabs(number_of(json_array_get(rows, i), "difference")) < 1e-3);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(rows, 6), "selector")),
+                        "proxy");
+    assert_int_equal(json_array_size(json_object_get(document, "by_position")), 7 * 7);
     json_decref(document);
     /* A name that is no UTF-8 is still printed. */
     document =

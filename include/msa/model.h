@@ -162,6 +162,8 @@ typedef enum msa_selector {
     MSA_SELECTOR_ORACLE = 7  /* the largest attention mass, mean over the group's heads: reads every
                                 key; a yardstick, not a method */
 } msa_selector;
+/* "auto", "index", "proxy", ...: as above, in small letters; NULL for another number. */
+MSA_API const char *msa_selector_name(msa_selector kind);
 
 typedef struct msa_session_params {
     int32_t n_ctx; /* most tokens the session can hold; 0: what the model was trained for */

@@ -218,11 +218,9 @@ bool settings_is_dense(const msa_session_params *params, int32_t layer) {
 }
 
 const char *settings_selector(const msa_session_params *params, const msa_model *model) {
-    static const char *const NAMES[] = {NULL,     "index",  "proxy",  "means",
-                                        "shared", "window", "random", "oracle"};
     if (params->selector == MSA_SELECTOR_AUTO)
         return msa_model_get_info(model)->has_index ? "index" : "proxy";
-    return NAMES[params->selector];
+    return msa_selector_name(params->selector);
 }
 
 /* "0-2,5": the layers that are dense. */

@@ -7,6 +7,12 @@
 /* Tokens per prefill step. */
 #define DEFAULT_CHUNK 512
 
+const char *msa_selector_name(msa_selector kind) {
+    static const char *const NAMES[] = {"auto",   "index",  "proxy",  "means",
+                                        "shared", "window", "random", "oracle"};
+    return (int)kind < 0 || kind > MSA_SELECTOR_ORACLE ? NULL : NAMES[kind];
+}
+
 msa_session_params msa_session_defaults(const msa_model *model) {
     if (!model) return (msa_session_params){0};
     const msa_model_info *info = msa_model_get_info(model);

@@ -12,14 +12,9 @@ static msa_status no_memory(msa_error *err) {
 
 /* ---- selectors ------------------------------------------------------------------------------- */
 
-/* In the order of msa_selector. */
-static const char *const SELECTORS[] = {"auto",   "index",  "proxy",  "means",
-                                        "shared", "window", "random", "oracle"};
-enum { N_SELECTORS = sizeof SELECTORS / sizeof *SELECTORS };
-
 static int number_of(const char *name) {
-    for (int i = 0; i < N_SELECTORS; i++)
-        if (strcmp(name, SELECTORS[i]) == 0) return i;
+    for (int i = MSA_SELECTOR_AUTO; i <= MSA_SELECTOR_ORACLE; i++)
+        if (strcmp(name, msa_selector_name((msa_selector)i)) == 0) return i;
     return -1;
 }
 
@@ -28,7 +23,7 @@ const char *sheet_selector(const msa_model *model, const char *name) {
     int number = number_of(name);
     if (number == MSA_SELECTOR_AUTO)
         number = msa_model_get_info(model)->has_index ? MSA_SELECTOR_INDEX : MSA_SELECTOR_PROXY;
-    return number < 0 ? NULL : SELECTORS[number];
+    return number < 0 ? NULL : msa_selector_name((msa_selector)number);
 }
 
 /* Random blocks are drawn anew for each sample. */
