@@ -1,5 +1,5 @@
-/* test_means.c: blocks chosen by the mean of their keys: by hand, against the formula in double; the
- * same on every instruction set, layout and number of threads. */
+/* test_means.c: blocks chosen by the mean of their keys: by hand, against the formula in double;
+ * the same on every instruction set, layout and number of threads. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
