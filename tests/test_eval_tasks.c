@@ -255,6 +255,8 @@ static void a_length_too_small_says_which_would_do(void **state) {
         msa_eval_free(e);
     }
     msa_status status;
+    assert_null(create("qa_1", 4000, 31, true, &status));
+    assert_fails(status, MSA_E_ARG, &err, "31 samples; its file has 30 questions");
     assert_null(create("mqar", 64, 1, true, &status));
     assert_fails(status, MSA_E_ARG, &err, "a sample has 64");
     assert_null(create("train_passkey", 64, 1, true, &status));

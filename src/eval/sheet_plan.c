@@ -144,12 +144,25 @@ static msa_status try_cells(msa_eval *e, msa_error *err) {
     return status;
 }
 
+/* A question is asked once. */
+static msa_status check_sets(const msa_eval *e, int64_t n_samples, msa_error *err) {
+    for (size_t i = 0; i < e->n_tasks; i++) {
+        const msa_eval_task *task = &e->quizzes[i]->task;
+        const qa_set *set = strcmp(task->name, "qa_1") == 0 ? &e->asker.squad : &e->asker.hotpotqa;
+        if (task->uses_questions && n_samples > set->n_questions)
+            return error_set(err, MSA_E_ARG, "task %s: %lld samples; its file has %lld questions",
+                             task->name, (long long)n_samples, (long long)set->n_questions);
+    }
+    return MSA_OK;
+}
+
 msa_status sheet_plan(msa_eval *e, const msa_eval_params *p, msa_error *err) {
     msa_status status = check_lists(p, err);
     if (status == MSA_OK) status = plan_tasks(e, p, err);
     if (status == MSA_OK) status = plan_cells(e, p, err);
     if (status == MSA_OK) status = plan_selectors(e, p, err);
     if (status == MSA_OK) status = asker_open(&e->asker, e->model, p, e->quizzes, e->n_tasks, err);
+    if (status == MSA_OK) status = check_sets(e, p->n_samples, err);
     for (size_t i = 0; i < e->n_cells && status == MSA_OK; i++)
         quiz_full_name(e->cells[i].quiz, e->asker.has_text, e->cells[i].name);
     if (status == MSA_OK) status = try_cells(e, err);

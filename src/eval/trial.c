@@ -23,8 +23,17 @@ typedef struct speech {
     msa_session *session;
     msa_text_stream *stream;
     const question *q;
+    msa_progress_fn *progress;
+    void *user;
     trial *out;
 } speech;
+
+/* Whether the caller wants to stop. */
+static bool is_unwanted(const speech *s) {
+    int64_t n_done = s->out->n_prompt + s->out->n_answer;
+    int64_t n_total = s->out->n_prompt + s->q->quiz->task.n_generate;
+    return s->progress && s->progress(s->user, n_done, n_total) != 0;
+}
 
 static msa_status say(const speech *s, const char *text, size_t n, msa_error *err) {
     bytes_append(&s->out->answer, text, n);
@@ -47,25 +56,25 @@ static msa_status go_on(const speech *s, bool *more, msa_error *err) {
     if (s->out->n_answer >= s->q->quiz->task.n_generate ||
         mark_is_settled(s->q->quiz->marking, &s->q->prompt, s->out->answer.data))
         return MSA_OK;
+    if (is_unwanted(s))
+        return error_set(err, MSA_E_CANCELLED, "stopped in the middle of an answer");
     *more = true;
     return msa_session_feed(s->session, &id, 1, NULL, NULL, err);
 }
 
-static msa_status generate(const msa_model *model, msa_session *session, const question *q,
-                           trial *out, msa_error *err) {
-    speech s = {model, session, NULL, q, out};
+static msa_status generate(speech s, msa_error *err) {
     bool more = true;
     const char *text;
     size_t n;
     msa_status status = say(&s, "", 0, err);
-    if (status == MSA_OK) status = msa_text_stream_create(&s.stream, model, err);
+    if (status == MSA_OK) status = msa_text_stream_create(&s.stream, s.model, err);
     while (status == MSA_OK && more) status = go_on(&s, &more, err);
     if (status == MSA_OK) {
         msa_text_stream_flush(s.stream, &text, &n);
         status = say(&s, text, n, err);
     }
     msa_text_stream_free(s.stream);
-    if (status == MSA_OK) out->score = mark(q->quiz->marking, &q->prompt, out->answer.data);
+    if (status == MSA_OK) s.out->score = mark(s.q->quiz->marking, &s.q->prompt, s.out->answer.data);
     return status;
 }
 
@@ -135,7 +144,14 @@ static msa_status sit(const msa_model *model, msa_session *session, const questi
     out->n_prompt = (int64_t)q->sample.ids.n;
     out->keys = (stats.prefill_keys + stats.decode_keys) / n_read;
     out->keys_dense = (stats.prefill_keys_dense + stats.decode_keys_dense) / n_read;
-    return told ? examine(model, session, q, out, err) : generate(model, session, q, out, err);
+    return told ? examine(model, session, q, out, err)
+                : generate((speech){.model = model,
+                                    .session = session,
+                                    .q = q,
+                                    .progress = progress,
+                                    .user = user,
+                                    .out = out},
+                           err);
 }
 
 msa_status trial_run(const msa_model *model, const msa_session_params *params, const question *q,

@@ -13,7 +13,8 @@ typedef struct trial {          /* start from {0}; reused */
 void trial_free(trial *t);
 
 /* Reads the prompt once and generates greedily until the answer ends or is settled; a session of
- * its own. `params` with n_ctx as given. */
+ * its own. `params` with n_ctx as given. MSA_E_CANCELLED where `progress`, told of the tokens read
+ * and said, wanted to stop. */
 msa_status trial_run(const msa_model *model, const msa_session_params *params, const question *q,
                      msa_progress_fn *progress, void *user, trial *out, msa_error *err);
 
