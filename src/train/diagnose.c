@@ -1,11 +1,11 @@
 /* diagnose.c: see diagnose.h. */
 #include "train/diagnose.h"
 
-#include <cblas.h>
 #include <math.h>
-#include <omp.h>
 #include <string.h>
 
+#include "attn/mass.h"
+#include "attn/select.h"
 #include "base/mem.h"
 #include "base/random.h"
 #include "nn/vector.h"
@@ -20,33 +20,17 @@ struct diagnose {
     int64_t n_rows;   /* measured since the reset */
     finding *sum;     /* [n_layers * n_groups] */
     double *means;    /* [3][n_layers * n_groups] */
-    finding *found;   /* [n_asked * n_groups] of the layer in progress */
     int64_t *rows;    /* [n_asked] */
     int32_t *docs;    /* [n_asked] */
     int64_t n_blocks; /* of the longest document */
-    char *space;      /* of one thread after another */
-    size_t space_size;
+    /* The rows as a batch: each a request of one query, with the keys before it. */
+    int32_t *cu_seqlens;        /* [n_asked + 1] */
+    int64_t *kv_len, *kv_start; /* [n_asked] */
+    float *q, *qi;              /* [n_asked, Hq, d], [n_asked, Hkv, di] */
+    float *mass;                /* [n_asked, Hkv, n_blocks] */
+    int32_t *chosen;            /* [n_asked, Hkv, k] */
+    msa_plan *mass_plan, *index_plan;
 };
-
-/* What one thread works in. */
-typedef struct room {
-    float *scores; /* [G, tokens] */
-    float *mass, *best;
-    int32_t *chosen, *oracle;
-} room;
-
-static size_t divide(const net *n, int64_t n_blocks, char *space, room *r) {
-    size_t tokens = (size_t)n->max_tokens, blocks = (size_t)n_blocks;
-    size_t group = (size_t)(n->shape.n_q_heads / n->shape.n_kv_heads);
-    size_t scores = size_round_up(tokens * group * sizeof(float), MEM_ALIGN);
-    size_t row = size_round_up(blocks * sizeof(float), MEM_ALIGN);
-    size_t ids = size_round_up((size_t)n->shape.topk * sizeof(int32_t), MEM_ALIGN);
-    if (space)
-        *r = (room){(float *)space, (float *)(space + scores), (float *)(space + scores + row),
-                    (int32_t *)(space + scores + 2 * row),
-                    (int32_t *)(space + scores + 2 * row + ids)};
-    return scores + 2 * row + 2 * ids;
-}
 
 msa_status diagnose_create(diagnose **out, const net *n, int32_t n_rows, msa_error *err) {
     *out = NULL;
@@ -54,22 +38,38 @@ msa_status diagnose_create(diagnose **out, const net *n, int32_t n_rows, msa_err
         return error_set(err, MSA_E_ARG, "diagnose: n_rows is %d; expected 1..%d", n_rows, 1 << 20);
     diagnose *d = mem_calloc(1, sizeof *d);
     if (!d) return error_set(err, MSA_E_NOMEM, "no memory for diagnostics");
+    const msa_shape *s = &n->shape;
     size_t cells = (size_t)n->arch->n_layers * (size_t)n->arch->n_kv_heads;
+    size_t groups = (size_t)s->n_kv_heads;
+    if (n_rows > n->max_tokens) n_rows = (int32_t)n->max_tokens;
     *d = (diagnose){.n_layers = n->arch->n_layers,
                     .n_groups = n->arch->n_kv_heads,
                     .n_asked = n_rows,
                     .n_index_layers = n->n_index_layers};
-    d->n_blocks = (n->max_tokens + n->shape.block - 1) / n->shape.block;
-    d->space_size = divide(n, d->n_blocks, NULL, NULL);
-    d->sum = mem_calloc(cells, sizeof *d->sum);
-    d->means = mem_calloc(3 * cells, sizeof *d->means);
-    d->found = mem_calloc((size_t)n_rows * (size_t)d->n_groups, sizeof *d->found);
-    d->rows = mem_calloc((size_t)n_rows, sizeof *d->rows);
-    d->docs = mem_calloc((size_t)n_rows, sizeof *d->docs);
-    d->space = mem_alloc((size_t)n->n_threads, d->space_size);
-    if (!d->sum || !d->means || !d->found || !d->rows || !d->docs || !d->space) {
-        diagnose_free(d);
-        return error_set(err, MSA_E_NOMEM, "no memory for diagnostics of %d rows", n_rows);
+    d->n_blocks = (n->max_tokens + s->block - 1) / s->block;
+    struct {
+        void *p; /* address of the pointer */
+        size_t n, size;
+    } const arrays[] = {
+        {&d->sum, cells, sizeof *d->sum},
+        {&d->means, cells, 3 * sizeof *d->means},
+        {&d->rows, (size_t)n_rows, sizeof *d->rows},
+        {&d->docs, (size_t)n_rows, sizeof *d->docs},
+        {&d->cu_seqlens, (size_t)n_rows + 1, sizeof *d->cu_seqlens},
+        {&d->kv_len, (size_t)n_rows, sizeof *d->kv_len},
+        {&d->kv_start, (size_t)n_rows, sizeof *d->kv_start},
+        {&d->q, (size_t)n_rows, (size_t)s->n_q_heads * (size_t)s->head_dim * sizeof *d->q},
+        {&d->qi, (size_t)n_rows, groups * (size_t)s->index_dim * sizeof *d->qi},
+        {&d->mass, (size_t)n_rows * groups, (size_t)d->n_blocks * sizeof *d->mass},
+        {&d->chosen, (size_t)n_rows * groups, (size_t)s->topk * sizeof *d->chosen},
+    };
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
+        void *p = mem_calloc(arrays[i].n, arrays[i].size);
+        if (!p) {
+            diagnose_free(d);
+            return error_set(err, MSA_E_NOMEM, "no memory for diagnostics of %d rows", n_rows);
+        }
+        memcpy(arrays[i].p, &p, sizeof p);
     }
     *out = d;
     return MSA_OK;
@@ -77,12 +77,11 @@ msa_status diagnose_create(diagnose **out, const net *n, int32_t n_rows, msa_err
 
 void diagnose_free(diagnose *d) {
     if (!d) return;
-    mem_free(d->sum);
-    mem_free(d->means);
-    mem_free(d->found);
-    mem_free(d->rows);
-    mem_free(d->docs);
-    mem_free(d->space);
+    void *const arrays[] = {d->sum,      d->means, d->rows, d->docs, d->cu_seqlens, d->kv_len,
+                            d->kv_start, d->q,     d->qi,   d->mass, d->chosen};
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) mem_free(arrays[i]);
+    msa_plan_free(d->mass_plan);
+    msa_plan_free(d->index_plan);
     mem_free(d);
 }
 
@@ -122,69 +121,71 @@ static int64_t sample(const net *n, diagnose *d) {
     return taken;
 }
 
-/* Mass of each block: the mean over the heads of a softmax over `visible` scores. */
-static void find_mass(const net *n, room *r, int64_t visible) {
-    int32_t B = n->shape.block, group = n->shape.n_q_heads / n->shape.n_kv_heads;
-    double scale = 1 / sqrt((double)n->shape.head_dim);
-    int64_t n_blocks = (visible + B - 1) / B;
-    for (int64_t b = 0; b < n_blocks; b++) r->mass[b] = 0;
-    for (int32_t h = 0; h < group; h++) {
-        float *s = r->scores + h * visible, most = -INFINITY;
-        double sum = 0;
-        for (int64_t j = 0; j < visible; j++) most = s[j] > most ? s[j] : most;
-        for (int64_t j = 0; j < visible; j++) {
-            s[j] = expf((float)scale * (s[j] - most));
-            sum += (double)s[j];
-        }
-        for (int64_t j = 0; j < visible; j++) r->mass[j / B] += (float)(s[j] / (sum * group));
+/* The sampled rows as a batch. */
+static msa_batch gather(const net *n, const net_attn_acts *a, diagnose *d, int64_t n_rows) {
+    const msa_shape *s = &n->shape;
+    size_t q = (size_t)s->n_q_heads * (size_t)s->head_dim;
+    size_t qi = (size_t)s->n_kv_heads * (size_t)s->index_dim;
+    for (int64_t i = 0; i < n_rows; i++) {
+        int64_t t = d->rows[i], first = n->batch->cu_seqlens[d->docs[i]];
+        d->cu_seqlens[i + 1] = (int32_t)i + 1;
+        d->kv_len[i] = t - first + 1;
+        d->kv_start[i] = first;
+        memcpy(d->q + (size_t)i * q, a->q + (size_t)t * q, q * sizeof *d->q);
+        memcpy(d->qi + (size_t)i * qi, a->qi + (size_t)t * qi, qi * sizeof *d->qi);
     }
+    return (msa_batch){.n_requests = (int32_t)n_rows,
+                       .cu_seqlens_q = d->cu_seqlens,
+                       .kv_len = d->kv_len,
+                       .kv_start = d->kv_start};
 }
 
-/* The blocks the index branch takes for this query. */
-static msa_status find_chosen(const net *n, const net_attn_acts *a, int64_t t, int64_t first,
-                              int32_t g, room *r, msa_error *err) {
+/* The blocks the rows read, or, in a dense phase, those the index branch would take. */
+static msa_status find_chosen(const net *n, const net_attn_acts *a, diagnose *d,
+                              const msa_batch *batch, msa_error *err) {
     const msa_shape *s = &n->shape;
-    int32_t di = s->index_dim, B = s->block;
-    int64_t position = t - first, visible = position + 1;
+    size_t row = (size_t)s->n_kv_heads * (size_t)s->topk;
+    msa_plan_options options = {.n_threads = n->n_threads};
+    msa_index_args args = {.qi = d->qi,
+                           .ki = msa_lane_ragged(a->ki, MSA_F32, 1, s->index_dim),
+                           .out = {d->chosen, MSA_ASCENDING, MSA_TOKEN_MAJOR}};
     if (n->mode.sparse) {
-        memcpy(r->chosen, a->ids + (t * s->n_kv_heads + g) * s->topk,
-               (size_t)s->topk * sizeof *r->chosen);
+        for (int32_t i = 0; i < batch->n_requests; i++)
+            memcpy(d->chosen + (size_t)i * row, a->ids + (size_t)d->rows[i] * row,
+                   row * sizeof *d->chosen);
         return MSA_OK;
     }
-    cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)visible, di, 1, a->ki + first * di, di,
-                a->qi + (t * s->n_kv_heads + g) * di, 1, 0, r->scores, 1);
-    for (int64_t b = 0; b <= position / B; b++) r->best[b] = -INFINITY;
-    for (int64_t j = 0; j < visible; j++)
-        if (r->scores[j] > r->best[j / B]) r->best[j / B] = r->scores[j];
-    return msa_select_run(s, 1, &position, r->best, position / B + 1, MSA_ASCENDING, r->chosen,
-                          err);
+    msa_status status = msa_index_plan(&d->index_plan, s, batch, &options, err);
+    return status ? status : msa_index_run(d->index_plan, &args, err);
 }
 
-static msa_status measure(const net *n, const net_attn_acts *a, int64_t t, int64_t first, int32_t g,
-                          room *r, finding *out, msa_error *err) {
+static msa_status find_masses(const net *n, const net_attn_acts *a, diagnose *d,
+                              const msa_batch *batch, msa_error *err) {
     const msa_shape *s = &n->shape;
-    int32_t d = s->head_dim, group = s->n_q_heads / s->n_kv_heads, common = 0;
-    int64_t position = t - first, visible = position + 1;
-    msa_status status = find_chosen(n, a, t, first, g, r, err);
-    if (status) return status;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, group, (int)visible, d, 1,
-                a->q + (t * s->n_q_heads + (int64_t)g * group) * d, d,
-                a->k + (first * s->n_kv_heads + g) * d, s->n_kv_heads * d, 0, r->scores,
-                (int)visible);
-    find_mass(n, r, visible);
+    msa_plan_options options = {.n_threads = n->n_threads};
+    mass_args args = {.q = d->q,
+                      .k = msa_lane_ragged(a->k, MSA_F32, s->n_kv_heads, s->head_dim),
+                      .mass = d->mass,
+                      .n_blocks = d->n_blocks};
+    msa_status status = mass_plan(&d->mass_plan, s, batch, &options, err);
+    return status ? status : mass_run(d->mass_plan, &args, err);
+}
+
+/* Of one row and group, with nothing forced on the oracle. */
+static finding compare(const msa_shape *s, int64_t position, const float *mass,
+                       const int32_t *chosen) {
+    int32_t oracle[SELECT_MAX_K], common = 0;
     msa_shape free = *s;
+    finding f = {0};
     free.local = free.init = 0;
-    status = msa_select_run(&free, 1, &position, r->mass, position / s->block + 1, MSA_ASCENDING,
-                            r->oracle, err);
-    if (status) return status;
-    *out = (finding){0};
+    select_row(&free, position, mass, MSA_ASCENDING, oracle);
     for (int32_t i = 0; i < s->topk; i++) {
-        out->captured += r->chosen[i] >= 0 ? (double)r->mass[r->chosen[i]] : 0;
-        out->oracle += (double)r->mass[r->oracle[i]];
-        for (int32_t j = 0; j < s->topk; j++) common += r->chosen[i] == r->oracle[j];
+        f.captured += chosen[i] >= 0 ? (double)mass[chosen[i]] : 0;
+        f.oracle += (double)mass[oracle[i]];
+        for (int32_t j = 0; j < s->topk; j++) common += chosen[i] == oracle[j];
     }
-    out->recall = (double)common / s->topk;
-    return MSA_OK;
+    f.recall = (double)common / s->topk;
+    return f;
 }
 
 msa_status diagnose_layer(net *n, int32_t layer, msa_error *err) {
@@ -192,25 +193,18 @@ msa_status diagnose_layer(net *n, int32_t layer, msa_error *err) {
     const net_layer *l = &n->layers[layer];
     if (!l->has_index) return MSA_OK;
     int32_t groups = d->n_groups;
-    int64_t n_rows = sample(n, d), failed = 0;
-#pragma omp parallel num_threads(n->n_threads) reduction(+ : failed)
-    {
-        omp_set_num_threads(1); /* BLAS keeps to the calling thread; ends with the region */
-        room r = {0};
-        divide(n, d->n_blocks, d->space + (size_t)omp_get_thread_num() * d->space_size, &r);
-#pragma omp for schedule(dynamic)
-        for (int64_t i = 0; i < n_rows * groups; i++) {
-            int64_t row = i / groups;
-            failed += measure(n, &l->acts->attn, d->rows[row], n->batch->cu_seqlens[d->docs[row]],
-                              (int32_t)(i % groups), &r, &d->found[i], NULL) != MSA_OK;
-        }
-    }
-    if (failed) return error_set(err, MSA_E_ARG, "diagnose: no selection for %d rows", (int)failed);
+    int64_t n_rows = sample(n, d);
+    msa_batch batch = gather(n, &l->acts->attn, d, n_rows);
+    msa_status status = find_chosen(n, &l->acts->attn, d, &batch, err);
+    if (!status) status = find_masses(n, &l->acts->attn, d, &batch, err);
+    if (status) return status;
     for (int64_t i = 0; i < n_rows * groups; i++) {
         finding *sum = &d->sum[(int64_t)layer * groups + i % groups];
-        sum->recall += d->found[i].recall;
-        sum->captured += d->found[i].captured;
-        sum->oracle += d->found[i].oracle;
+        finding f = compare(&n->shape, d->kv_len[i / groups] - 1, d->mass + i * d->n_blocks,
+                            d->chosen + i * n->shape.topk);
+        sum->recall += f.recall;
+        sum->captured += f.captured;
+        sum->oracle += f.oracle;
     }
     /* Every layer measures the same rows; the first that has an index counts them. */
     if (layer == d->n_layers - d->n_index_layers) d->n_rows += n_rows;
