@@ -181,14 +181,8 @@ def fits(found, wanted):
 
 
 def read_printed(path):
-    """The rows of the one JSON that msa eval ppl --json prints, a row a selector."""
+    """What msa eval ppl --json printed: a row for each selector over the whole text (span "all"),
+    and for each range of positions (span "part")."""
     printed = read_json(path) or {}
-    rows = []
-    for row in printed.get("rows", []):
-        if "selector" in row:
-            rows.append(row)
-        else:
-            own = printed["attention"]["selector"]
-            rows.append({**row, "selector": "dense", "nll": row["nll_dense"]})
-            rows.append({**row, "selector": own, "nll": row["nll_msa"]})
-    return rows
+    rows = [{**row, "span": "all"} for row in printed.get("rows", [])]
+    return rows + [{**row, "span": "part"} for row in printed.get("by_position", [])]
