@@ -144,12 +144,39 @@ static void a_text_too_short_to_hold_anything_out_is_refused(void **state) {
     free_numbered(&t);
 }
 
+/* Of the lengths in pieces of 64 those of 64 are left: one of the third, one of the fourth, four of
+ * the fifth, two of the eighth, one of the last. */
+static void short_pieces_are_left_out_of_what_is_learnt(void **state) {
+    (void)state;
+    tokens t = numbered(LENGTHS, N_LENGTHS);
+    train_batch b;
+    corpus *c;
+    int64_t epoch = 0, n_short = 0;
+    assert_ok(batch_create(&b, ROOM, &err), &err);
+    assert_ok(corpus_create_long(&c, &t, &t, 0, CONTEXT, CONTEXT, ROOM, 7, &err), &err);
+    assert_int_equal(corpus_pieces(c, false), 9);
+    assert_int_equal(corpus_tokens(c, false), 9 * CONTEXT);
+    assert_int_equal(corpus_tokens(c, true), t.n);
+    for (int64_t i = 0; i < 10; i++) {
+        assert_ok(corpus_batch(c, i, &b, &epoch, &err), &err);
+        for (int32_t d = 0; d < b.n_docs; d++)
+            n_short += b.cu_seqlens[d + 1] - b.cu_seqlens[d] < CONTEXT;
+    }
+    assert_int_equal(n_short, 0);
+    corpus_free(c);
+    assert_fails(corpus_create_long(&c, &t, &t, 0, 512, 400, 512, 7, &err), MSA_E_ARG, &err,
+                 "data.shortest");
+    free_numbered(&t);
+    batch_free(&b);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_epoch_has_every_token_once_but_those_held_out),
         cmocka_unit_test(a_batch_does_not_depend_on_those_asked_for_before),
         cmocka_unit_test(a_stretch_holds_nothing_that_is_held_out),
         cmocka_unit_test(a_text_too_short_to_hold_anything_out_is_refused),
+        cmocka_unit_test(short_pieces_are_left_out_of_what_is_learnt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
