@@ -621,6 +621,8 @@ static void what_a_set_of_questions_lacks_is_named(void **state) {
         {"[{\"question\": \"a\", \"answer\": \"b\", \"context\": [1]}]", true, "[title"},
         {"[]", true, "a question"},
         {"x", true, ""},
+        {"", true, "empty"},
+        {"", false, "empty"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {

@@ -167,16 +167,32 @@ static msa_status read_hotpot(qa_set *s, msa_error *err) {
 /* ---- the file -------------------------------------------------------------------------------- */
 
 /* HotpotQA's file is a bare list; both are read as an object with "data". */
-static msa_status read_root(qa_set *s, const file_map *map, const char *path, bool hotpotqa,
-                            msa_error *err) {
+static msa_status read_root(qa_set *s, const void *data, size_t n_bytes, const char *name,
+                            bool hotpotqa, msa_error *err) {
     bytes whole = {0};
-    if (!hotpotqa) return json_file_parse(&s->root, map->data, map->n_bytes, 0, path, err);
+    if (!hotpotqa) return json_file_parse(&s->root, data, n_bytes, 0, name, err);
     bytes_append_text(&whole, "{\"data\":");
-    bytes_append(&whole, map->data, map->n_bytes);
+    bytes_append(&whole, data, n_bytes);
     bytes_append_text(&whole, "}");
     msa_status status = whole.failed ? no_memory(err)
-                                     : json_file_parse(&s->root, whole.data, whole.n, 0, path, err);
+                                     : json_file_parse(&s->root, whole.data, whole.n, 0, name, err);
     bytes_free(&whole);
+    return status;
+}
+
+msa_status qa_set_parse(qa_set *s, const void *data, size_t n_bytes, const char *name,
+                        bool hotpotqa, msa_error *err) {
+    *s = (qa_set){.fingerprint = checksum_of(data, n_bytes)};
+    msa_status status = read_root(s, data, n_bytes, name, hotpotqa, err);
+    if (status != MSA_OK) return status;
+    s->numbers = json_object();
+    if (!s->numbers) status = no_memory(err);
+    if (status == MSA_OK) {
+        status = hotpotqa ? read_hotpot(s, err) : read_squad(s, err);
+        if (status == MSA_OK && s->n_questions == 0) status = lacks(err, "a question", 0);
+        if (status != MSA_OK) status = error_prefix(err, status, "%s: ", name);
+    }
+    if (status != MSA_OK) qa_set_free(s);
     return status;
 }
 
@@ -185,18 +201,9 @@ msa_status qa_set_open(qa_set *s, const char *path, bool hotpotqa, msa_error *er
     *s = (qa_set){0};
     msa_status status = file_map_open(&map, path, err);
     if (status != MSA_OK) return status;
-    s->fingerprint = checksum_of(map.data, map.n_bytes);
-    status = read_root(s, &map, path, hotpotqa, err);
+    status = map.n_bytes ? qa_set_parse(s, map.data, map.n_bytes, path, hotpotqa, err)
+                         : error_set(err, MSA_E_FORMAT, "'%s' is empty", path);
     file_map_close(&map);
-    if (status != MSA_OK) return status;
-    s->numbers = json_object();
-    if (!s->numbers) status = no_memory(err);
-    if (status == MSA_OK) {
-        status = hotpotqa ? read_hotpot(s, err) : read_squad(s, err);
-        if (status == MSA_OK && s->n_questions == 0) status = lacks(err, "a question", 0);
-        if (status != MSA_OK) status = error_prefix(err, status, "%s: ", path);
-    }
-    if (status != MSA_OK) qa_set_free(s);
     return status;
 }
 

@@ -30,6 +30,9 @@ typedef struct qa_set {
 /* hotpotqa: in that set's format. MSA_E_FORMAT says what is missing and where. On failure *s is
  * empty. */
 msa_status qa_set_open(qa_set *s, const char *path, bool hotpotqa, msa_error *err);
+/* The same of bytes at hand; `name` is for messages. */
+msa_status qa_set_parse(qa_set *s, const void *data, size_t n_bytes, const char *name,
+                        bool hotpotqa, msa_error *err);
 void qa_set_free(qa_set *s);
 
 #endif
