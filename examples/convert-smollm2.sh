@@ -36,4 +36,4 @@ done
 cat /usr/share/vim/vim[0-9]*/doc/usr_*.txt >"$dir/test.txt"
 
 "${MSA:-build/msa}" convert -m "$model" -f "$texts" --valid "$dir/test.txt" -o "$dir/index.gguf" \
-    --steps 1200 --repeats 8 --rows 384 "$@"
+    --kl far-mass --steps 1200 --repeats 8 --rows 384 "$@"

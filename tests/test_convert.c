@@ -93,13 +93,40 @@ static void the_adapter_is_for_its_model_and_no_other(void **state) {
 static void an_interrupted_one_leaves_no_half_file_and_goes_on(void **state) {
     (void)state;
     if (test_brief()) return;
-    outcome o = workplace_run(&place, "timeout -s INT 3 msa convert " SMALL
-                                      "-o stopped.gguf --steps 1000000 -t 2");
-    assert_int_equal(o.code, 124); /* timeout's; the program's own is 130 */
+    outcome o =
+        workplace_run(&place, "env --default-signal=INT msa convert " SMALL
+                              "-o stopped.gguf --steps 1000000 -t 2 & "
+                              "until grep -qs exam stopped.gguf.run/log.jsonl; do sleep 0.1; done; "
+                              "kill -INT $!; wait $!");
+    assert_int_equal(o.code, 130);
     assert_non_null(strstr(o.err, "--resume goes on"));
     outcome_free(&o);
     assert_false(workplace_has(&place, "stopped.gguf"));
     assert_int_equal(workplace_count(&place, "stopped.gguf"), 1); /* the folder */
+}
+
+/* A run that is done is resumed to its end: the file is written again. */
+static void a_finished_one_is_resumed_to_its_result(void **state) {
+    (void)state;
+    assert_exit(&place,
+                "mv adapter.gguf first.gguf && msa convert " SMALL
+                "-o adapter.gguf --steps 40 --repeats 4 --lr 1e-2 -t 1 --resume > /dev/null && "
+                "cmp first.gguf adapter.gguf",
+                0, NULL);
+}
+
+static void with_cpt_the_model_itself_is_written(void **state) {
+    (void)state;
+    json_t *found =
+        workplace_json(&place, "msa convert " SMALL "-o merged.gguf --steps 4 --cpt 3 -t 2 --json");
+    assert_int_equal(json_array_size(json_object_get(found, "nll")), 5);
+    assert_int_equal(json_integer_value(json_object_get(found, "cpt_steps")), 3);
+    json_decref(found);
+    found = workplace_json(&place, "msa info -m merged.gguf --json");
+    assert_true(json_is_true(json_object_get(json_object_get(found, "model"), "has_index")));
+    json_decref(found);
+    assert_exit(&place, "msa run -m merged.gguf --no-chat-template -p hi -n 1", 0, NULL);
+    assert_exit(&place, "msa run -m merged.gguf --index adapter.gguf -p hi -n 1", 2, "already");
 }
 
 /* ---- to the bit ----------------------------------------------------------------------------- */
@@ -181,6 +208,8 @@ int main(void) {
         cmocka_unit_test(an_index_comes_closer_to_the_attention_it_stands_for),
         cmocka_unit_test(the_adapter_is_for_its_model_and_no_other),
         cmocka_unit_test(an_interrupted_one_leaves_no_half_file_and_goes_on),
+        cmocka_unit_test(a_finished_one_is_resumed_to_its_result),
+        cmocka_unit_test(with_cpt_the_model_itself_is_written),
         cmocka_unit_test(a_resumed_run_ends_in_the_same_file),
         cmocka_unit_test(frozen_weights_are_not_in_checkpoints_and_must_not_change),
     };

@@ -322,6 +322,7 @@ void msa_trainer_free(msa_trainer *t) {
     tokens_close(&t->text);
     tokens_close(&t->valid_text);
     tokenizer_free(t->tokenizer);
+    bytes_free(&t->chat);
     log_close(&t->log);
     mem_free(t->window.kl_layer);
     mem_free(t->survey.kl);

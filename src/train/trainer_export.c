@@ -30,6 +30,7 @@ static export_source source_of(msa_trainer *t) {
                            .rows = params_rows,
                            .user = t->params,
                            .tokenizer = t->tokenizer,
+                           .chat = {t->chat.failed ? NULL : t->chat.data, t->chat.n},
                            .name = "msa train"};
 }
 

@@ -49,6 +49,14 @@ static void tidy_folder(const char *out) {
 
 /* ---- texts ---------------------------------------------------------------------------------- */
 
+/* A model that is trained further talks as it did. Without memory it goes without. */
+static void keep_chat(msa_trainer *t, const gguf_file *file) {
+    gguf_string text;
+    if (t->config.model.from[0] == 0) return;
+    if (gguf_get_string(file, "tokenizer.chat_template", &text, NULL) != MSA_OK) return;
+    bytes_append(&t->chat, text.data, (size_t)text.n);
+}
+
 static msa_status open_tokenizer(msa_trainer *t, msa_error *err) {
     const char *name = t->config.data.tokenizer;
     gguf_file *file;
@@ -57,7 +65,10 @@ static msa_status open_tokenizer(msa_trainer *t, msa_error *err) {
     msa_status status = gguf_open(&file, name, err);
     if (status != MSA_OK) return error_prefix(err, status, "data.tokenizer: ");
     status = tokenizer_from_gguf(&t->tokenizer, &chat, file, err);
-    if (status == MSA_OK) chat_template_free(&chat);
+    if (status == MSA_OK) {
+        chat_template_free(&chat);
+        keep_chat(t, file);
+    }
     gguf_close(file);
     return status == MSA_OK ? MSA_OK : error_prefix(err, status, "data.tokenizer: ");
 }
