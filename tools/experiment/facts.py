@@ -124,8 +124,10 @@ class Facts:
         seconds = {"train": 0.0, "other": 0.0}
         for job in self.jobs:
             record = self.records.job_record(job)
-            if record:
-                seconds["train" if job.command[0] == "train" else "other"] += record["seconds"]
+            if record and job.command[0] == "train":  # the log knows of a driver that was killed
+                seconds["train"] += max(record["seconds"], self.records.log(job.run).seconds)
+            elif record:
+                seconds["other"] += record["seconds"]
         wall = (read_json(self.description.out / "time.json") or {}).get("seconds", 0)
         return (
             f"- Time: {duration(seconds['train'])} of training and "
