@@ -64,9 +64,8 @@ json_t *convert_cpt_config(const convert_args *a, const char *folder, const char
                                "kl_sparse", "selected", "kl_rows", (json_int_t)a->rows);
     json_t *log = json_pack("{s:i, s:i, s:i, s:i, s:i}", "every", 1, "diagnostics", 0, "eval", 0,
                             "eval_rows", 2, "checkpoint", 20);
-    json_t *run = json_pack("{s:s, s:I, s:I, s:s, s:s}", "out", folder, "steps",
-                            (json_int_t)a->cpt, "seed", (json_int_t)a->seed, "format", "gguf",
-                            "type", TYPES[a->type]);
+    json_t *run = json_pack("{s:s, s:I, s:I, s:s, s:s}", "out", folder, "steps", (json_int_t)a->cpt,
+                            "seed", (json_int_t)a->seed, "format", "gguf", "type", TYPES[a->type]);
     return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "model", model, "data", data_of(a),
                      "optim", optim, "schedule", schedule, "recipe", recipe, "log", log, "run",
                      run);
