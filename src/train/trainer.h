@@ -36,7 +36,7 @@ struct msa_trainer {
     arch arch;
     bool from_index; /* the model of model.from has an index branch */
     tokenizer *tokenizer;
-    bytes chat; /* template of the model of model.from, for the file that is written */
+    bytes chat;              /* template of the model of model.from, for the file that is written */
     tokens text, valid_text; /* zeros where there is none */
     corpus *corpus;          /* or NULL */
     mixture *mixture;
