@@ -246,4 +246,5 @@ class Figures(unittest.TestCase):
 
 
 if __name__ == "__main__":
+    os.chdir(ROOT)
     unittest.main()
