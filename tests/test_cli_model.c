@@ -194,6 +194,24 @@ static void a_map_is_written_as_png_and_svg(void **state) {
     assert_false(workplace_has(&place, "only.png"));
 }
 
+static void a_map_beside_the_oracle_says_what_was_missed(void **state) {
+    (void)state;
+    test_need_model();
+    outcome o = workplace_run(&place, "msa map " MODEL " -f LICENSE --layer 2 --block 16 --topk 4 "
+                                      "--beside oracle --format svg -o pair");
+    assert_int_equal(o.code, 0);
+    assert_memory_equal(o.out, "pair.svg\n", 9);
+    assert_non_null(strstr(o.out, "captured / oracle"));
+    assert_non_null(strstr(o.out, "\nall "));
+    outcome_free(&o);
+    /* The oracle itself, with nothing forced, misses nothing. */
+    o = workplace_run(&place, "msa map " MODEL " -f LICENSE --block 16 --topk 4 --all-layers "
+                              "--selector oracle --local 0 --init 0 --beside oracle "
+                              "--format png -o best | grep -c ' 1.000 .* 1.000$'");
+    assert_string_equal(o.out, "31\n"); /* layers, and all */
+    outcome_free(&o);
+}
+
 static double number_of(const json_t *row, const char *key) {
     return json_number_value(json_object_get(row, key));
 }
@@ -289,6 +307,7 @@ int main(void) {
         cmocka_unit_test(a_full_context_ends_the_answer_and_says_so),
         cmocka_unit_test(a_full_disk_stops_every_command),
         cmocka_unit_test(a_map_is_written_as_png_and_svg),
+        cmocka_unit_test(a_map_beside_the_oracle_says_what_was_missed),
         cmocka_unit_test(perplexity_stands_side_by_side),
         cmocka_unit_test(tokens_join_to_the_text),
         cmocka_unit_test(an_interrupt_ends_the_work_cleanly),

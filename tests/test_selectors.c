@@ -3,6 +3,7 @@
  * chunks, threads, forks, rewinds. */
 #include "support/support.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -250,6 +251,64 @@ static void forks_and_rewinds_keep_the_past(void **state) {
     session_case_close(&f);
 }
 
+/* ---- masses watched -------------------------------------------------------------------------- */
+
+typedef struct mass_watch {
+    float *mass; /* [layers][SESSION_N][Hkv][BLOCKS] */
+    int n_rows;
+} mass_watch;
+enum { BLOCKS = (SESSION_N + 15) / 16 };
+
+/* Shares of one; by them the oracle chose. */
+static void take_masses(void *user, int32_t layer, int64_t first, int64_t n, const msa_shape *shape,
+                        const int32_t *ids, const float *mass, int64_t n_blocks) {
+    mass_watch *w = user;
+    for (int64_t i = 0; i < n * shape->n_kv_heads; i++, mass += n_blocks, ids += shape->topk) {
+        int64_t position = first + i / shape->n_kv_heads;
+        int32_t expected[64];
+        double sum = 0;
+        for (int64_t b = 0; b < n_blocks; b++) sum += (double)mass[b];
+        assert_true(sum > 1 - 1e-5 && sum < 1 + 1e-5);
+        select_ref(shape, position, mass, MSA_ASCENDING, expected);
+        assert_ids(ids, expected, shape->topk);
+        int64_t row = (layer * SESSION_N + first) * shape->n_kv_heads + i;
+        memcpy(w->mass + row * BLOCKS, mass, (size_t)n_blocks * sizeof *mass);
+        w->n_rows++;
+    }
+}
+
+static mass_watch watch_masses(const session_case *f, int step) {
+    const tiny_params *t = &f->tiny->params;
+    int rows = t->n_layers * SESSION_N * t->n_kv_heads;
+    mass_watch w = {.mass = calloc((size_t)rows * BLOCKS, sizeof *w.mass)};
+    msa_session_params p = session_case_params(f, MSA_ATTN_MSA);
+    p.selector = MSA_SELECTOR_ORACLE;
+    msa_session *s = session_case_start(f, &p);
+    msa_session_watch_mass(s, take_masses, &w);
+    for (int at = 0; at < SESSION_N; at += step)
+        session_case_feed(s, f->ids + at, SESSION_N - at < step ? SESSION_N - at : step);
+    assert_int_equal(w.n_rows, rows);
+    msa_session_watch_mass(s, NULL, NULL);
+    assert_ok(msa_session_rewind(s, 0, NULL), NULL);
+    session_case_feed(s, f->ids, 70);
+    assert_int_equal(w.n_rows, rows);
+    msa_session_free(s);
+    return w;
+}
+
+static void masses_that_are_watched_are_those_the_oracle_chooses_by(void **state) {
+    (void)state;
+    session_case f = session_case_family(2);
+    const tiny_params *t = &f.tiny->params;
+    int n = t->n_layers * SESSION_N * t->n_kv_heads * BLOCKS;
+    mass_watch whole = watch_masses(&f, SESSION_N), cut = watch_masses(&f, 37);
+    for (int i = 0; i < n; i++) assert_true(fabsf(cut.mass[i] - whole.mass[i]) < 1e-5f);
+    free(whole.mass);
+    free(cut.mass);
+    session_case_close(&f);
+    msa_session_watch_mass(NULL, NULL, NULL);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_window_is_the_first_blocks_and_the_newest),
@@ -261,6 +320,7 @@ int main(void) {
         cmocka_unit_test(one_by_one_and_chunks_select_the_same),
         cmocka_unit_test(threads_change_no_bit_and_the_seed_changes_random_alone),
         cmocka_unit_test(forks_and_rewinds_keep_the_past),
+        cmocka_unit_test(masses_that_are_watched_are_those_the_oracle_chooses_by),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -237,6 +237,13 @@ MSA_API void msa_session_stats_reset(msa_session *session);
 typedef void msa_watch_fn(void *user, int32_t layer, int64_t first, int64_t n,
                           const msa_shape *shape, const int32_t *ids);
 MSA_API void msa_session_watch(msa_session *session, msa_watch_fn *watch, void *user);
+/* Watching also how much attention each block would get: mass [n, Hkv, n_blocks] is a block's share
+ * of the attention to everything visible, mean over the heads of the group; 0 behind the query. By
+ * it a selection is held against the best there is. It costs about as much as dense attention. */
+typedef void msa_mass_fn(void *user, int32_t layer, int64_t first, int64_t n,
+                         const msa_shape *shape, const int32_t *ids, const float *mass,
+                         int64_t n_blocks);
+MSA_API void msa_session_watch_mass(msa_session *session, msa_mass_fn *watch, void *user);
 
 /* ---- sampling -------------------------------------------------------------------------------- */
 

@@ -8,6 +8,7 @@
 
 #include "cli/canvas.h"
 #include "cli/commands.h"
+#include "cli/map_beside.h"
 #include "cli/map_draw.h"
 #include "cli/output.h"
 #include "cli/progress.h"
@@ -20,7 +21,7 @@ typedef struct map_args {
     const char *file, *out;
     int64_t layer, group;
     bool all_layers;
-    int format;
+    int format, beside;
 } map_args;
 
 enum { FORMAT_BOTH = 2 }; /* behind map_format in the choices of --format */
@@ -64,6 +65,14 @@ static const option MAP_OPTIONS[] = {
      .argument = "F",
      .choices = "png|svg|both",
      .help = "(default: both)"},
+    {.name = "--beside",
+     .kind = OPTION_CHOICE,
+     .offset = offsetof(map_args, beside),
+     .argument = "WHAT",
+     .choices = "none|oracle",
+     .help = "beside a layer's choice the blocks with most attention, and\n"
+             "for every layer how many of them were chosen; takes about as long as dense\n"
+             "attention (default: none)"},
 };
 
 static const help_page PAGE = {
@@ -71,7 +80,13 @@ static const help_page PAGE = {
     .about =
         "Reads a text with MSA and draws which blocks of keys each query read in one layer and\n"
         "group: a row for each query, a column for each block, forced and scored blocks told\n"
-        "apart. Writes a PNG and an SVG and prints their names.\n",
+        "apart. Writes a PNG and an SVG and prints their names. With --beside oracle it also "
+        "draws\n"
+        "the k blocks with most attention and prints for each layer recall, the share of these "
+        "that\n"
+        "was chosen, and how much of the attention the chosen blocks and the best ones hold "
+        "(means\n"
+        "over groups and the queries that see more than k blocks).\n",
     .examples = "msa map -m models/SmolLM2-135M-Instruct.Q4_1.gguf "
                 "-f /usr/share/common-licenses/Apache-2.0 --layer 12 -o map.png\n"
                 "msa map -m models/SmolLM2-135M-Instruct.Q4_1.gguf "
@@ -86,24 +101,33 @@ typedef struct watcher {
     const map_args *args;
     int32_t layer; /* the only one wanted; -1: all */
     int64_t n_tokens;
-    map_grid grids[LAYERS_MAX]; /* of the layers seen so far */
+    map_grid
+        grids[LAYERS_MAX]; /* of the layers seen so far; of one layer and the oracle's choice */
     int n_grids;
+    beside_sums sums[BESIDE_LAYERS]; /* with --beside */
     msa_status status;
     msa_error err;
 } watcher;
 
+/* A picture of one layer has the page to itself, or half of it. */
+static msa_status add_grid(watcher *w, int32_t layer, const msa_shape *shape) {
+    bool many = w->layer < 0, pair = w->args->beside && !many;
+    int32_t height = many ? MAP_TILE_HEIGHT : MAP_PLOT_HEIGHT;
+    int32_t width = many ? MAP_TILE_WIDTH : pair ? MAP_HALF_WIDTH : MAP_PLOT_WIDTH;
+    map_grid *grid = &w->grids[w->n_grids];
+    msa_status status = map_grid_create(grid, w->n_tokens, shape, height, width, &w->err);
+    if (status != MSA_OK) return status;
+    grid->layer = layer;
+    w->n_grids++;
+    return MSA_OK;
+}
+
 static map_grid *grid_of(watcher *w, int32_t layer, const msa_shape *shape) {
-    bool many = w->layer < 0;
     for (int i = 0; i < w->n_grids; i++)
         if (w->grids[i].layer == layer) return &w->grids[i];
     if (w->n_grids == LAYERS_MAX) return NULL;
-    map_grid *grid = &w->grids[w->n_grids];
-    w->status = map_grid_create(grid, w->n_tokens, shape, many ? MAP_TILE_HEIGHT : MAP_PLOT_HEIGHT,
-                                many ? MAP_TILE_WIDTH : MAP_PLOT_WIDTH, &w->err);
-    if (w->status != MSA_OK) return NULL;
-    grid->layer = layer;
-    w->n_grids++;
-    return grid;
+    w->status = add_grid(w, layer, shape);
+    return w->status == MSA_OK ? &w->grids[w->n_grids - 1] : NULL;
 }
 
 static void watch(void *user, int32_t layer, int64_t first, int64_t n, const msa_shape *shape,
@@ -115,11 +139,31 @@ static void watch(void *user, int32_t layer, int64_t first, int64_t n, const msa
         map_grid_add(grid, first + i, ids + (i * shape->n_kv_heads + w->args->group) * shape->topk);
 }
 
+/* Comes after watch, which made the grid of the layer's own choice. */
+static void watch_mass(void *user, int32_t layer, int64_t first, int64_t n, const msa_shape *shape,
+                       const int32_t *ids, const float *mass, int64_t n_blocks) {
+    watcher *w = user;
+    int32_t best[64], groups = shape->n_kv_heads;
+    msa_shape free = *shape;
+    free.local = free.init = 0; /* nothing is forced on the oracle */
+    bool drawn = layer == w->layer;
+    if (layer >= BESIDE_LAYERS || w->status != MSA_OK) return;
+    if (drawn && w->n_grids == 1) w->status = add_grid(w, layer, &free);
+    for (int64_t i = 0; i < n * groups && w->status == MSA_OK; i++) {
+        int64_t position = first + i / groups;
+        w->status = beside_add(&w->sums[layer], shape, position, ids + i * shape->topk,
+                               mass + i * n_blocks, best, &w->err);
+        if (drawn && w->status == MSA_OK && i % groups == w->args->group)
+            map_grid_add(&w->grids[1], position, best);
+    }
+}
+
 static msa_status watch_text(watcher *w, msa_session *session, const msa_tokens *tokens,
                              msa_error *err) {
     progress bar = progress_begin("reading", "tokens");
     progress_show(&bar, (int64_t)tokens->n);
     msa_session_watch(session, watch, w);
+    if (w->args->beside) msa_session_watch_mass(session, watch_mass, w);
     msa_status status =
         msa_session_feed(session, tokens->ids, tokens->n, progress_callback, &bar, err);
     progress_end(&bar);
@@ -212,12 +256,12 @@ static msa_status draw_map(const map_args *args, const watcher *w, const msa_mod
     const map_grid *grid = &w->grids[0];
     const msa_shape *shape = &grid->shape;
     words text = {model, tokens};
-    map_labels labels = {title, subtitle, words_at, &text};
+    map_labels labels = {title, subtitle, words_at, &text, args->beside && w->layer >= 0};
     snprintf(file, sizeof file, "%s", args->file);
     const char *name = info->name[0] ? info->name : info->architecture;
     int n = snprintf(title, sizeof title, "Blocks each query reads: %.120s, group %d", name,
                      (int)args->group);
-    if (w->n_grids == 1) snprintf(title + n, sizeof title - (size_t)n, ", layer %d", grid->layer);
+    if (w->layer >= 0) snprintf(title + n, sizeof title - (size_t)n, ", layer %d", grid->layer);
     snprintf(subtitle, sizeof subtitle,
              "MSA, %s selector, B = %d tokens a block, k = %d blocks a query (%d keys)  \xc2\xb7  "
              "text: %.200s, %lld tokens, %lld blocks",
@@ -269,6 +313,7 @@ static msa_status map_text(const map_args *args, const msa_model *model, const m
     if (status == MSA_OK) status = watch_text(&w, session, tokens, err);
     if (status == MSA_OK)
         status = draw_map(args, &w, model, msa_session_get_params(session), tokens, err);
+    if (status == MSA_OK && args->beside) status = beside_print(w.sums, err);
     for (int i = 0; i < w.n_grids; i++) map_grid_free(&w.grids[i]);
     msa_session_free(session);
     return status;

@@ -97,7 +97,8 @@ static int64_t tick_step(int64_t n_tokens, int most) {
 }
 
 static void draw_x_axis(cairo_t *c, const map_grid *grid, frame f) {
-    int64_t n = grid->n_blocks * grid->shape.block, step = tick_step(n, 12);
+    int64_t n = grid->n_blocks * grid->shape.block,
+            step = tick_step(n, f.width < MAP_PLOT_WIDTH / 2 ? 6 : 12);
     double bottom = f.y + f.height;
     char text[64];
     if (step < grid->shape.block) step = grid->shape.block;
@@ -189,16 +190,37 @@ static void draw_head(cairo_t *c, const map_grid *grid, const map_labels *labels
     draw_legend(c, grid, 34, 98);
 }
 
+/* Whole pixels to a cell where cells are larger than pixels. */
+static frame frame_of(const map_grid *grid, double x, int width) {
+    return (frame){x, TOP, width / grid->n_columns * grid->n_columns,
+                   MAP_PLOT_HEIGHT / grid->n_rows * grid->n_rows};
+}
+
+static void draw_borders(cairo_t *c, frame f) {
+    draw_line(c, f.x - 0.5, f.y - 0.5, f.x - 0.5, f.y + f.height + 0.5, INK);
+    draw_line(c, f.x - 0.5, f.y + f.height + 0.5, f.x + f.width, f.y + f.height + 0.5, INK);
+}
+
 static void draw_plot(cairo_t *c, const map_grid *grid, const map_labels *labels) {
-    /* Whole pixels to a cell where cells are larger than pixels. */
-    frame f = {LEFT, TOP, MAP_PLOT_WIDTH / grid->n_columns * grid->n_columns,
-               MAP_PLOT_HEIGHT / grid->n_rows * grid->n_rows};
+    frame f = frame_of(grid, LEFT, MAP_PLOT_WIDTH);
     draw_strip(c, grid, f);
     draw_cells(c, grid, f);
     draw_x_axis(c, grid, f);
     draw_y_axis(c, grid, labels, f);
-    draw_line(c, f.x - 0.5, f.y - 0.5, f.x - 0.5, f.y + f.height + 0.5, INK);
-    draw_line(c, f.x - 0.5, f.y + f.height + 0.5, f.x + f.width, f.y + f.height + 0.5, INK);
+    draw_borders(c, f);
+}
+
+/* The choice, and what had most attention. */
+static void draw_pair(cairo_t *c, const map_grid *grids, const map_labels *labels) {
+    static const char *const NAMES[] = {"what was chosen", "the blocks with most attention"};
+    for (int i = 0; i < 2; i++) {
+        frame f = frame_of(&grids[i], LEFT + i * (MAP_HALF_WIDTH + 24), MAP_HALF_WIDTH);
+        draw_text(c, f.x, f.y - 12, 15, 0, INK, NAMES[i]);
+        draw_cells(c, &grids[i], f);
+        draw_x_axis(c, &grids[i], f);
+        draw_borders(c, f);
+        if (i == 0) draw_y_axis(c, &grids[i], labels, f);
+    }
 }
 
 /* As many columns of tiles as fit at full size; more layers than that make smaller tiles. */
@@ -240,6 +262,8 @@ static void draw_page(cairo_t *c, const void *user) {
     draw_head(c, &p->grids[0], p->labels);
     if (p->n == 1)
         draw_plot(c, &p->grids[0], p->labels);
+    else if (p->labels->beside)
+        draw_pair(c, p->grids, p->labels);
     else
         draw_tiles(c, p->grids, p->n);
 }

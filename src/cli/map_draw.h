@@ -2,12 +2,19 @@
 #ifndef MSA_CLI_MAP_DRAW_H
 #define MSA_CLI_MAP_DRAW_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "cli/map_grid.h"
 
 /* Pixels the cells of one grid may fill: alone, and as one of many. */
-enum { MAP_PLOT_WIDTH = 960, MAP_PLOT_HEIGHT = 720, MAP_TILE_WIDTH = 174, MAP_TILE_HEIGHT = 138 };
+enum {
+    MAP_PLOT_WIDTH = 960,
+    MAP_PLOT_HEIGHT = 720,
+    MAP_HALF_WIDTH = 468,
+    MAP_TILE_WIDTH = 174,
+    MAP_TILE_HEIGHT = 138
+};
 
 typedef enum map_format { MAP_PNG, MAP_SVG } map_format;
 
@@ -16,10 +23,11 @@ typedef struct map_labels {
     /* A few words of the text at a position, for the left edge, into text[size]; may be NULL. */
     void (*words_at)(const void *user, int64_t position, char *text, size_t size);
     const void *user;
+    bool beside; /* the second of two grids is the oracle's choice of the first one's layer */
 } map_labels;
 
-/* One grid with its axes, or n layers of one text as small pictures side by side. *data holds the
- * file's bytes; free(). */
+/* One grid with its axes, two side by side, or n layers of one text as small pictures. *data holds
+ * the file's bytes; free(). */
 msa_status map_draw(const map_grid *grids, int n, const map_labels *labels, map_format format,
                     unsigned char **data, size_t *n_bytes, msa_error *err);
 

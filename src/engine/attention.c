@@ -1,6 +1,7 @@
 /* attention.c: see attention.h. */
 #include "engine/attention.h"
 
+#include "attn/mass.h"
 #include "base/error.h"
 #include "base/mem.h"
 
@@ -52,12 +53,24 @@ void attention_free(attention *a) {
     msa_plan_free(a->sparse);
     msa_plan_free(a->dense);
     msa_plan_free(a->decode);
+    msa_plan_free(a->mass_plan);
+    mem_free(a->mass);
     mem_free(a->ids);
     *a = (attention){0};
 }
 
+static msa_status plan_mass(attention *a, const msa_batch *batch, const msa_plan_options *options,
+                            msa_error *err) {
+    size_t rows = (size_t)a->n * (size_t)a->shape.n_kv_heads, need;
+    if (!size_mul(rows, (size_t)a->n_blocks, &need) ||
+        !mem_grow((void **)&a->mass, &a->mass_capacity, need, sizeof *a->mass))
+        return error_set(err, MSA_E_NOMEM, "no memory for the masses of %lld tokens, %lld blocks",
+                         (long long)a->n, (long long)a->n_blocks);
+    return mass_plan(&a->mass_plan, &a->shape, batch, options, err);
+}
+
 msa_status attention_plan(attention *a, const msa_kv_seq *seq, int64_t first, int64_t n,
-                          msa_error *err) {
+                          bool with_mass, msa_error *err) {
     int64_t kv_len = first + n, n_pages;
     const int32_t cu_seqlens[2] = {0, (int32_t)n};
     const int32_t *pages = msa_kv_page_table(seq, &n_pages);
@@ -71,10 +84,12 @@ msa_status attention_plan(attention *a, const msa_kv_seq *seq, int64_t first, in
     msa_status status = MSA_OK;
     a->first = first;
     a->n = n;
+    a->n_blocks = (kv_len + a->shape.block - 1) / a->shape.block;
     a->keys = a->keys_dense = 0;
     if (a->any_dense) status = msa_dense_plan(&a->dense, &a->shape, &batch, &options, err);
     if (status || !a->any_msa) return status;
-    status = selector_plan(&a->selector, &batch, err);
+    if (with_mass) status = plan_mass(a, &batch, &options, err);
+    if (!status) status = selector_plan(&a->selector, &batch, err);
     if (status) return status;
     if (n <= ATTENTION_DECODE_MAX)
         return msa_decode_plan(&a->decode, &a->shape, &batch, &options, err);
@@ -120,4 +135,10 @@ msa_status attention_run(attention *a, int32_t layer, const float *q, const floa
     if (dense) return msa_dense_run(a->dense, &args, err);
     return a->n <= ATTENTION_DECODE_MAX ? msa_decode_run(a->decode, &args, err)
                                         : msa_sparse_run(a->sparse, &args, err);
+}
+
+msa_status attention_find_mass(attention *a, int32_t layer, const float *q, msa_error *err) {
+    mass_args args = {.q = q, .mass = a->mass, .n_blocks = a->n_blocks};
+    msa_kv_lanes(a->kv, layer, &args.k, NULL, NULL);
+    return mass_run(a->mass_plan, &args, err);
 }

@@ -22,9 +22,13 @@ typedef struct attention {
     selector selector;
     msa_plan *sparse, *decode, *dense;
     int32_t *ids; /* [max_tokens, Hkv, k] */
+    msa_plan *mass_plan;
+    float *mass; /* [n, Hkv, n_blocks] of the layer measured last; NULL until first asked for */
+    size_t mass_capacity;
 
     /* the step */
     int64_t first, n;        /* its tokens: first .. first + n - 1 */
+    int64_t n_blocks;        /* up to the last of them */
     double keys, keys_dense; /* main keys read, and had all layers been dense: sums over queries,
                                 means over layers and groups; of the layers run so far */
 } attention;
@@ -38,13 +42,16 @@ void attention_free(attention *a);
 /* True where the layer attends to everything. */
 bool attention_is_dense(const attention *a, int32_t layer);
 
-/* Plans n tokens from position `first` on; they must be reserved in seq. */
+/* Plans n tokens from position `first` on; they must be reserved in seq. with_mass: masses too. */
 msa_status attention_plan(attention *a, const msa_kv_seq *seq, int64_t first, int64_t n,
-                          msa_error *err);
+                          bool with_mass, msa_error *err);
 /* out [n, Hq, d] from q [n, Hq, d] and, where the index branch selects, qi [n, Hkv, di]; the
  * layer's keys and values must have been written. Afterwards a->ids holds what a layer that is not
  * dense selected: [n, Hkv, k], ascending. */
 msa_status attention_run(attention *a, int32_t layer, const float *q, const float *qi, float *out,
                          msa_error *err);
+/* a->mass from q of a layer whose keys were written, in a step planned with masses: the attention
+ * each block would get (attn/mass.h). */
+msa_status attention_find_mass(attention *a, int32_t layer, const float *q, msa_error *err);
 
 #endif

@@ -191,6 +191,19 @@ static void finish_layer(forward *f, const weights_layer *l, int64_t n) {
     add_residual(f, f->x, f->normed, n * n_embd);
 }
 
+/* Tells who watches what the layer selected. */
+static msa_status tell(forward *f, int32_t layer, int64_t n, const forward_watch *watch,
+                       msa_error *err) {
+    attention *a = &f->attention;
+    if (attention_is_dense(a, layer)) return MSA_OK;
+    if (watch->fn) watch->fn(watch->user, layer, a->first, n, &a->shape, a->ids);
+    if (!watch->mass_fn) return MSA_OK;
+    msa_status status = attention_find_mass(a, layer, f->q, err);
+    if (status) return status;
+    watch->mass_fn(watch->mass_user, layer, a->first, n, &a->shape, a->ids, a->mass, a->n_blocks);
+    return MSA_OK;
+}
+
 static msa_status run_layer(forward *f, msa_kv_seq *seq, int32_t layer, int64_t n,
                             const forward_watch *watch, msa_error *err) {
     const weights *w = f->model->weights;
@@ -207,8 +220,8 @@ static msa_status run_layer(forward *f, msa_kv_seq *seq, int32_t layer, int64_t 
     status = attention_run(&f->attention, layer, f->q, f->qi, f->attended, err);
     if (status) return status;
     f->attention_s += omp_get_wtime() - start;
-    if (watch->fn && !attention_is_dense(a, layer))
-        watch->fn(watch->user, layer, a->first, n, &a->shape, a->ids);
+    status = tell(f, layer, n, watch, err);
+    if (status) return status;
     finish_layer(f, &w->layers[layer], n);
     return MSA_OK;
 }
@@ -218,7 +231,7 @@ msa_status forward_step(forward *f, msa_kv_seq *seq, const int32_t *ids, int64_t
     const weights *w = f->model->weights;
     int64_t first = msa_kv_length(seq);
     double start = omp_get_wtime();
-    msa_status status = attention_plan(&f->attention, seq, first, n, err);
+    msa_status status = attention_plan(&f->attention, seq, first, n, watch->mass_fn != NULL, err);
     if (status) return status;
     f->attention_s = omp_get_wtime() - start;
     rope_table(&w->rope, first, n, f->rope);

@@ -33,6 +33,8 @@ typedef struct forward {
 typedef struct forward_watch {
     msa_watch_fn *fn; /* or NULL */
     void *user;
+    msa_mass_fn *mass_fn; /* or NULL */
+    void *mass_user;
 } forward_watch;
 
 /* params must be resolved (no zeros left) and in range. One user, the caller. */

@@ -66,7 +66,11 @@ void msa_session_stats_reset(msa_session *s) {
 }
 
 void msa_session_watch(msa_session *s, msa_watch_fn *watch, void *user) {
-    if (s) s->watch = (forward_watch){watch, user};
+    if (s) s->watch.fn = watch, s->watch.user = user;
+}
+
+void msa_session_watch_mass(msa_session *s, msa_mass_fn *watch, void *user) {
+    if (s) s->watch.mass_fn = watch, s->watch.mass_user = user;
 }
 
 /* A feed in progress, and who wants to hear of it. */
