@@ -17,11 +17,10 @@ static const help_page PAGE = {
         "of\n"
         "scores by length and depth for each selector, as a table and a picture. The same\n"
         "samples for every depth and selector.\n",
-    .examples =
-        "msa eval needle -m models/SmolLM2-135M-Instruct.Q4_1.gguf --text LICENSE --lengths "
-        "384 --depths 0,100 --samples 1 -o needle.png\n"
-        "msa eval needle -m models/SmolLM2-135M-Instruct.Q4_1.gguf --lengths 384 --depths "
-        "50 --samples 1 --selectors proxy,random --out needle.jsonl",
+    .examples = "msa eval needle -m models/SmolLM2-135M-Instruct.Q4_1.gguf --lengths 384 --depths "
+                "0,100 -n 1 -o needle.png\n"
+                "msa eval needle -m models/SmolLM2-135M-Instruct.Q4_1.gguf -f LICENSE --lengths "
+                "512 --depths 50 --show 0",
 };
 
 /* ---- table ----------------------------------------------------------------------------------- */

@@ -20,12 +20,11 @@ static const help_page PAGE = {
         "be\n"
         "compared with published ones. Intervals are of 95 %; a difference to dense is n/a where\n"
         "dense itself fails. docs/evaluation.md has the formulas.\n",
-    .examples =
-        "msa eval ruler -m models/SmolLM2-135M-Instruct.Q4_1.gguf --tasks niah_single_1 --lengths "
-        "384 --samples 1\n"
-        "msa eval ruler -m models/SmolLM2-135M-Instruct.Q4_1.gguf --tasks niah_multivalue --text "
-        "LICENSE --lengths 512 --samples 1 --selectors random --topk 4 --out ruler.jsonl\n"
-        "msa eval ruler -m models/SmolLM2-135M-Instruct.Q4_1.gguf --tasks fwe --show 0",
+    .examples = "msa eval ruler -m models/SmolLM2-135M-Instruct.Q4_1.gguf --tasks niah_single_1 "
+                "--lengths 384 --samples 1\n"
+                "msa eval ruler -m models/SmolLM2-135M-Instruct.Q4_1.gguf -f LICENSE --tasks "
+                "niah_multivalue --lengths 512 -n 1\n"
+                "msa eval ruler -m models/SmolLM2-135M-Instruct.Q4_1.gguf --tasks fwe --show 0",
 };
 
 /* All that need nothing more than what was given. Without a text niah_single_2 is niah_single_1. */

@@ -8,10 +8,10 @@ static const help_page PASSKEY_PAGE = {
     .usage = "msa eval passkey -m MODEL [--lengths LIST] [--samples N] [flags]",
     .about = "A number is told once somewhere in noise and asked for at the end (Mohtashami and\n"
              "Jaggi). The first whole number of the answer counts.\n",
-    .examples = "msa eval passkey -m models/SmolLM2-135M-Instruct.Q4_1.gguf --lengths 256,384 "
-                "--samples 1\n"
-                "msa eval passkey -m models/SmolLM2-135M-Instruct.Q4_1.gguf --lengths 384 "
-                "--samples 1 --selectors random --json",
+    .examples = "msa eval passkey -m models/SmolLM2-135M-Instruct.Q4_1.gguf --lengths 256,384 -n 1 "
+                "--out keys.jsonl\n"
+                "msa eval passkey -m models/SmolLM2-135M-Instruct.Q4_1.gguf --lengths 384 -n 1 "
+                "--selectors random --json",
 };
 
 msa_status command_eval_passkey(int argc, char **argv, msa_error *err) {
@@ -35,10 +35,10 @@ static const help_page MQAR_PAGE = {
              "every\n"
              "value must be the likeliest continuation, token for token: many look-ups in one\n"
              "reading (MQAR, as text). Nothing is generated and no chat template used.\n",
-    .examples = "msa eval mqar -m models/SmolLM2-135M-Instruct.Q4_1.gguf --lengths 256 "
-                "--samples 1\n"
-                "msa eval mqar -m models/SmolLM2-135M-Instruct.Q4_1.gguf --lengths 256 --items 3 "
-                "--questions 2 --samples 1 --selectors proxy,window --topk 4",
+    .examples =
+        "msa eval mqar -m models/SmolLM2-135M-Instruct.Q4_1.gguf --lengths 256 --samples 1\n"
+        "msa eval mqar -m models/SmolLM2-135M-Instruct.Q4_1.gguf --lengths 256 --items 3 -n 1 "
+        "--selectors window --topk 4",
 };
 
 msa_status command_eval_mqar(int argc, char **argv, msa_error *err) {
@@ -67,9 +67,9 @@ static const help_page TASK_PAGE = {
         "are\n"
         "best those of the training.\n",
     .examples = "msa eval task -m models/SmolLM2-135M-Instruct.Q4_1.gguf --tasks train_recall "
-                "--lengths 256 --items 2 --questions 2 --samples 1\n"
-                "msa eval task -m models/SmolLM2-135M-Instruct.Q4_1.gguf --tasks train_needle "
-                "--text LICENSE --lengths 256 --items 2 --samples 1",
+                "--lengths 256 --items 2 -n 1\n"
+                "msa eval task -m models/SmolLM2-135M-Instruct.Q4_1.gguf --tasks train_needle -f "
+                "LICENSE --lengths 256 --items 2 -n 1",
 };
 
 msa_status command_eval_task(int argc, char **argv, msa_error *err) {

@@ -43,17 +43,21 @@ static msa_status count_line(asker *a, msa_error *err) {
 
 /* The text as the trainer's needles take it: one document of pieces, of which one is left out. */
 static msa_status open_corpus(asker *a, msa_error *err) {
-    enum { PIECE = 512 };
+    enum { PIECE_MOST = 512, TEXT_LEAST = 64 };
     a->marked.tokenizer = a->model->tokenizer;
     msa_status status =
         tokenizer_encode(a->model->tokenizer, a->text.text.data, a->text.text.n, 0, &a->ids, err);
     if (status != MSA_OK) return status;
+    int64_t piece = (int64_t)a->ids.n / 4 < PIECE_MOST ? (int64_t)a->ids.n / 4 : PIECE_MOST;
+    if (a->ids.n < TEXT_LEAST)
+        return error_set(err, MSA_E_ARG, "a text of %zu tokens is too short to hide facts in",
+                         a->ids.n);
     a->tokens = (tokens){.ids = a->ids.ids, .n = (int64_t)a->ids.n, .n_docs = 1};
     int64_t *docs = mem_alloc(2, sizeof *docs);
     if (!docs) return error_set(err, MSA_E_NOMEM, "no memory for a text");
     docs[0] = 0, docs[1] = a->tokens.n;
     a->tokens.docs = docs;
-    return corpus_create(&a->corpus, &a->tokens, NULL, 0, PIECE, PIECE, a->seed, err);
+    return corpus_create(&a->corpus, &a->tokens, NULL, 0, piece, piece, a->seed, err);
 }
 
 static msa_status open_for(asker *a, const msa_eval_params *params, const quiz *q, msa_error *err) {
