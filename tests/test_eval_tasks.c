@@ -605,6 +605,30 @@ static void a_sample_depends_on_seed_task_length_and_number_alone(void **state) 
     }
 }
 
+/* Whoever changes a list of words or the order of draws changes every score that was published. */
+static void samples_are_the_same_on_every_machine(void **state) {
+    static const struct {
+        const char *task;
+        int64_t n_units;
+        uint64_t checksum;
+    } CASES[] = {{"niah_single_1", 40, 0x9e9ce7170008e717u},
+                 {"niah_multikey_3", 30, 0x2dd935ba633dccc8u},
+                 {"niah_multivalue", 30, 0xc8066a7c78ca5042u},
+                 {"niah_multiquery", 30, 0xc424eb69ca35a519u},
+                 {"vt", 30, 0x83874c040b271a60u},
+                 {"cwe", 60, 0x8e7c59dbe49d633cu},
+                 {"fwe", 300, 0xb0912189eff95c30u},
+                 {"passkey", 20, 0x058cbb16b8071f6bu}};
+    (void)state;
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        prompt p = make(CASES[i].task, CASES[i].n_units, NAN, 42);
+        uint64_t found = checksum_of(p.input.data, p.input.n);
+        if (found != CASES[i].checksum)
+            fail_msg("%s: 0x%016llx", CASES[i].task, (unsigned long long)found);
+        prompt_free(&p);
+    }
+}
+
 static void what_a_set_of_questions_lacks_is_named(void **state) {
     static const struct {
         const char *text;
@@ -656,6 +680,7 @@ int main(void) {
         cmocka_unit_test(no_word_is_part_of_another),
         cmocka_unit_test(keys_and_values_of_a_haystack_are_all_different),
         cmocka_unit_test(a_sample_depends_on_seed_task_length_and_number_alone),
+        cmocka_unit_test(samples_are_the_same_on_every_machine),
         cmocka_unit_test(what_a_set_of_questions_lacks_is_named),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);

@@ -92,7 +92,8 @@ static msa_status put_lines(const mqar *a, int64_t n_noise, draw *d, msa_error *
 static msa_status make_mqar(const quiz_case *c, const marked_source *from, marked *out,
                             msa_error *err) {
     draw d = c->draw;
-    mqar a = {from->tokenizer, draw_next(&d), draw_next(&d), draw_next(&d), 0, 0, out};
+    mqar a = {.tokenizer = from->tokenizer, .out = out};
+    a.keys = draw_next(&d), a.values = draw_next(&d), a.asked = draw_next(&d);
     int64_t most = (int64_t)words_n_single(), fitting = c->length / 96 + 1;
     a.n_pairs = from->n_items ? from->n_items : fitting < most ? fitting : most;
     a.n_questions = from->n_questions ? from->n_questions : 16;

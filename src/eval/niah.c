@@ -155,7 +155,8 @@ static void ask(const hiding *h, uint64_t order, char *query, size_t size) {
 
 void niah_make(const quiz *q, const quiz_case *c, int64_t n_units, prompt *p) {
     draw d = c->draw;
-    hiding h = {q, c, draw_next(&d), draw_next(&d), draw_next(&d), {0}, 0, p};
+    hiding h = {.quiz = q, .at = c, .p = p};
+    h.keys = draw_next(&d), h.values = draw_next(&d), h.places = draw_next(&d);
     uint64_t queries = draw_next(&d), first = draw_next(&d);
     bool one = q->niah.n_queries * q->niah.n_values == 1;
     char type[16], query[NIAH_MOST * (SPELLING + 8)];
