@@ -247,7 +247,10 @@ static json_t *positions_json(const eval_work *w) {
 
 static msa_status print_json(const eval_args *args, const eval_work *w, const msa_model *model,
                              msa_error *err) {
-    msa_session_params params = w->runs[w->n_runs - 1].params;
+    size_t shown = 0; /* random, where there is one, has a seed to tell */
+    for (size_t i = 0; i < w->n_runs; i++)
+        if (w->runs[i].params.selector == MSA_SELECTOR_RANDOM) shown = i;
+    msa_session_params params = w->runs[shown].params;
     params.attn = MSA_ATTN_MSA;
     json_t *attention = settings_json(&params, model);
     json_object_del(attention, "selector");

@@ -263,10 +263,14 @@ json_t *settings_json(const msa_session_params *params, const msa_model *model) 
                          msa_dtype_name(params->kv_dtype));
     char layers[256];
     list_dense(params, msa_model_get_info(model)->n_layers, layers, sizeof layers);
-    return json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:s, s:i, s:s}", "attn", "msa", "selector",
-                     settings_selector(params, model), "block", params->block, "topk", params->topk,
-                     "local", params->local, "init", params->init, "layers_dense", layers, "n_ctx",
-                     params->n_ctx, "kv_format", msa_dtype_name(params->kv_dtype));
+    json_t *json =
+        json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:s, s:i, s:s}", "attn", "msa", "selector",
+                  settings_selector(params, model), "block", params->block, "topk", params->topk,
+                  "local", params->local, "init", params->init, "layers_dense", layers, "n_ctx",
+                  params->n_ctx, "kv_format", msa_dtype_name(params->kv_dtype));
+    if (json && params->selector == MSA_SELECTOR_RANDOM)
+        json_object_set_new(json, "selector_seed", json_integer((json_int_t)params->seed));
+    return json;
 }
 
 double settings_bytes_per_token(const msa_session_params *params, const msa_model *model) {
