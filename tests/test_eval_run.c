@@ -11,6 +11,7 @@
 
 #include "eval/sheet.h"
 #include "eval/stats.h"
+#include "eval/trial.h"
 #include "support/folder.h"
 #include "support/scarce.h"
 #include "support/tiny_model.h"
@@ -126,6 +127,147 @@ static void an_answer_does_not_depend_on_what_else_is_asked(void **state) {
         if (!strstr(whole(), line)) fail_msg("not in the whole: %s", line);
     free(text);
     unlink(path);
+}
+
+/* The record of the first sample of a task at 420 tokens; json_decref. */
+static json_t *record_of(const char *task, const char *selector) {
+    char *text = strdup(whole());
+    json_t *found = NULL;
+    for (char *line = strtok(text, "\n"); line && !found; line = strtok(NULL, "\n")) {
+        json_t *record = json_loads(line, 0, NULL);
+        const char *t = json_string_value(json_object_get(record, "task"));
+        const char *s = json_string_value(json_object_get(record, "selector"));
+        if (t && strcmp(t, task) == 0 && strcmp(s, selector) == 0)
+            found = record;
+        else
+            json_decref(record);
+    }
+    free(text);
+    assert_non_null(found);
+    return found;
+}
+
+/* The session that the evaluation's dense or proxy runs in, and its first question of a task. */
+static msa_session *sit(const char *task, const char *selector, msa_eval **e,
+                        msa_eval_question *q) {
+    msa_session *session;
+    msa_eval_params p = small();
+    p.tasks = &task, p.n_tasks = 1;
+    assert_ok(msa_eval_create(e, model, &p, &err), &err);
+    assert_ok(msa_eval_get_question(*e, 0, q, &err), &err);
+    p.session.n_ctx = 420;
+    p.session.attn = strcmp(selector, "dense") == 0 ? MSA_ATTN_DENSE : MSA_ATTN_MSA;
+    assert_ok(msa_session_create(&session, model, &p.session, &err), &err);
+    return session;
+}
+
+/* The likeliest token behind these. */
+static int32_t next_of(msa_session *session, const int32_t *ids, size_t n) {
+    assert_ok(msa_session_rewind(session, 0, &err), &err);
+    assert_ok(msa_session_feed(session, ids, n, NULL, NULL, &err), &err);
+    const float *logits = msa_session_logits(session);
+    int32_t best = 0;
+    for (int32_t i = 1; i < msa_model_get_info(model)->n_vocab; i++)
+        if (logits[i] > logits[best]) best = i;
+    return best;
+}
+
+static void an_answer_is_what_a_session_goes_on_with(void **state) {
+    static const char *const SELECTORS[] = {"dense", "proxy"};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        msa_eval *e;
+        msa_eval_question q;
+        msa_session *session = sit("passkey", SELECTORS[i], &e, &q);
+        trial t = {0};
+        char *text;
+        size_t n_bytes;
+        int32_t ids[420];
+        assert_ok(
+            trial_run(model, msa_session_get_params(session), &e->question, NULL, NULL, &t, &err),
+            &err);
+        assert_in_range(t.n_answer, 1, 16);
+        assert_int_equal(t.n_prompt, q.n_ids);
+        memcpy(ids, q.ids, q.n_ids * sizeof *ids);
+        for (int64_t k = 0; k < t.n_answer; k++)
+            ids[(int64_t)q.n_ids + k] = next_of(session, ids, q.n_ids + (size_t)k);
+        assert_ok(
+            msa_detokenize(model, ids + q.n_ids, (size_t)t.n_answer, 0, &text, &n_bytes, &err),
+            &err);
+        assert_int_equal(t.answer.n, n_bytes);
+        assert_memory_equal(t.answer.data, text, n_bytes);
+        msa_text_free(text);
+        trial_free(&t);
+        msa_session_free(session);
+        msa_eval_free(e);
+    }
+}
+
+/* "ab" where b is the likeliest token behind a, and a the likeliest of all or the next one. */
+static void an_answer_is_right_when_all_its_tokens_are(void **state) {
+    (void)state;
+    for (int wrong = 0; wrong < 2; wrong++) {
+        msa_eval *e;
+        msa_eval_question q;
+        msa_session *session = sit("mqar", "dense", &e, &q);
+        int32_t ids[102];
+        bool answer[102] = {false};
+        memcpy(ids, q.ids, 100 * sizeof *ids);
+        ids[100] = next_of(session, ids, 100) ^ wrong;
+        ids[101] = next_of(session, ids, 101);
+        answer[100] = answer[101] = true;
+        question asked = {.quiz = e->question.quiz};
+        asked.sample = (marked){.ids = {.ids = ids, .n = 102}, .answer = answer};
+        trial t = {0};
+        assert_ok(trial_run(model, msa_session_get_params(session), &asked, NULL, NULL, &t, &err),
+                  &err);
+        assert_string_equal(t.answer.data, wrong ? "-" : "+");
+        assert_true(t.score == !wrong);
+        trial_free(&t);
+        msa_session_free(session);
+        msa_eval_free(e);
+    }
+}
+
+typedef struct told {
+    const marked *sample;
+    char marks[64];
+    int n;
+    bool right;
+} told;
+
+static int look(void *user, int64_t position, const float *logits, int32_t n_vocab) {
+    told *t = user;
+    const marked *m = t->sample;
+    size_t next = (size_t)position + 1;
+    int32_t best = 0;
+    if (next >= m->ids.n || !m->answer[next]) return 0;
+    for (int32_t i = 1; i < n_vocab; i++)
+        if (logits[i] > logits[best]) best = i;
+    t->right = (!m->answer[position] || t->right) && best == m->ids.ids[next];
+    if (next + 1 == m->ids.n || !m->answer[next + 1]) t->marks[t->n++] = t->right ? '+' : '-';
+    return 0;
+}
+
+static void answers_in_a_sample_are_marked_by_their_logits(void **state) {
+    static const char *const SELECTORS[] = {"dense", "proxy"};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        msa_eval *e;
+        msa_eval_question q;
+        msa_session *session = sit("train_recall", SELECTORS[i], &e, &q);
+        json_t *record = record_of("train_recall", SELECTORS[i]);
+        told t = {.sample = &e->question.sample};
+        assert_ok(msa_session_feed_logits(session, q.ids, q.n_ids, look, &t, &err), &err);
+        assert_string_equal(json_string_value(json_object_get(record, "answer")), t.marks);
+        assert_int_equal(t.n, 8);
+        int n_right = 0;
+        for (int k = 0; k < t.n; k++) n_right += t.marks[k] == '+';
+        assert_true(json_number_value(json_object_get(record, "score")) == n_right / 8.0);
+        msa_session_free(session);
+        msa_eval_free(e);
+        json_decref(record);
+    }
 }
 
 static int stop_after(void *user, const msa_eval_event *event) {
@@ -352,6 +494,21 @@ static void rows_hold_scores_and_differences(void **state) {
     msa_eval_free(e);
 }
 
+static void a_difference_is_over_samples_that_both_answered(void **state) {
+    static const double SCORES[2][3][4] = {{{1, NAN, 1, 1}, {1, 0, 1, 0}, {NAN, 1, NAN, NAN}},
+                                           {{1, 1, 1, 1}, {1, 1, 1, 1}, {1, 1, 1, 1}}};
+    (void)state;
+    msa_eval *e = fabricate(SCORES);
+    size_t n;
+    const msa_eval_row *rows = msa_eval_get_rows(e, &n);
+    assert_near(rows[1].score, 50);
+    assert_near(rows[1].difference, -33.3333);
+    assert_int_equal(rows[1].n_worse, 1);
+    assert_near(rows[2].score, 100);
+    assert_near(rows[2].difference, NAN); /* none both did */
+    msa_eval_free(e);
+}
+
 static void averages_are_over_the_tasks_of_a_length(void **state) {
     (void)state;
     msa_eval *e;
@@ -483,6 +640,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_depend_on_neither_threads_nor_chunks),
         cmocka_unit_test(an_answer_does_not_depend_on_what_else_is_asked),
+        cmocka_unit_test(an_answer_is_what_a_session_goes_on_with),
+        cmocka_unit_test(an_answer_is_right_when_all_its_tokens_are),
+        cmocka_unit_test(answers_in_a_sample_are_marked_by_their_logits),
         cmocka_unit_test(a_run_that_was_stopped_goes_on_to_the_same_file),
         cmocka_unit_test(half_a_last_line_is_dropped_and_asked_again),
         cmocka_unit_test(answers_of_another_model_seed_or_setting_are_refused),
@@ -490,6 +650,7 @@ int main(void) {
         cmocka_unit_test(a_full_disk_is_told),
         cmocka_unit_test(intervals_are_those_of_the_formulas),
         cmocka_unit_test(rows_hold_scores_and_differences),
+        cmocka_unit_test(a_difference_is_over_samples_that_both_answered),
         cmocka_unit_test(averages_are_over_the_tasks_of_a_length),
         cmocka_unit_test(keys_read_are_counted),
         cmocka_unit_test(what_cannot_be_asked_is_refused_first),
