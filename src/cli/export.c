@@ -47,8 +47,8 @@ static const help_page PAGE = {
         "Writes a model, its tokenizer and chat template for other programs. MODEL may be GGUF or\n"
         "safetensors, stored in any format this program reads; --index joins an index branch to "
         "it.\n"
-        "Vectors and routers are written as f32 always, and the index branch but where it is "
-        "alone.\n"
+        "Vectors and routers stay f32, and so does an index branch inside a model; written alone\n"
+        "it may be f16 or bf16.\n"
         "A file appears when it is complete: where anything fails, what was there before is there\n"
         "still.\n"
         "llama.cpp refuses a Llama with an index branch inside it: keep the two apart for it.\n",
