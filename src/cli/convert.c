@@ -120,8 +120,9 @@ static const option LEARNING_OPTIONS[] = {
      .offset = offsetof(convert_args, kl),
      .argument = "SUPPORT",
      .choices = "far|far-mass|visible",
-     .help = "tokens it is to match attention on: those outside the forced blocks;\n"
-             "the same, each query by its attention there; all (default: far)"},
+     .help = "\nthe tokens attention is matched on: those outside the forced blocks,\n"
+             "the same with each query weighed by its attention there, or all\n"
+             "(default: far)"},
     {.name = "--lr",
      .kind = OPTION_REAL,
      .offset = offsetof(convert_args, lr),
@@ -204,7 +205,7 @@ static const help_page PAGE = {
     .examples = "msa convert -m models/SmolLM2-135M-Instruct.Q4_1.gguf "
                 "-f /usr/share/common-licenses -o smollm2-index.gguf --check\n"
                 "msa convert -m models/SmolLM2-135M-Instruct.Q4_1.gguf "
-                "-f /usr/share/common-licenses/GPL-3 -o index.gguf --context 1024 --steps 4",
+                "-f /usr/share/common-licenses/GPL-3 -o i.gguf --context 1K -n 4",
 };
 
 /* ---- a run ---------------------------------------------------------------------------------- */
