@@ -44,9 +44,38 @@ static void threads_spin_briefly_unless_told_otherwise(void **state) {
     assert_spins("OMP_WAIT_POLICY=passive", "GOMP_SPINCOUNT = '0'", "'2000'");
 }
 
+/* "ld.so msa --version": the loader takes its first argument for the program. */
+static void the_loader_called_by_name_is_not_started_anew(void **state) {
+    (void)state;
+    outcome o =
+        workplace_run(&place, "p=$(command -v msa); l=$(ldd \"$p\" | "
+                              "sed -n 's|^[[:space:]]*\\(/[^ ]*ld-[^ ]*\\) .*|\\1|p'); "
+                              "unset OMP_WAIT_POLICY GOMP_SPINCOUNT; \"$l\" \"$p\" --version");
+    assert_int_equal(o.code, 0);
+    assert_non_null(strstr(o.out, msa_version()));
+    outcome_free(&o);
+}
+
+/* It would go on outside of it, on the real CPU. */
+static void an_emulated_one_is_not_started_anew(void **state) {
+    (void)state;
+    outcome o = workplace_run(&place, "qemu-$(uname -m) \"$(command -v msa)\" --version");
+    bool can_be = o.code == 0; /* OMP_WAIT_POLICY is said: nothing is started anew */
+    outcome_free(&o);
+    if (!can_be) skip();
+    o = workplace_run(&place, "unset OMP_WAIT_POLICY GOMP_SPINCOUNT; OMP_DISPLAY_ENV=verbose "
+                              "qemu-$(uname -m) \"$(command -v msa)\" --version");
+    assert_int_equal(o.code, 0);
+    assert_non_null(strstr(o.out, msa_version()));
+    assert_null(strstr(o.err, "'2000'"));
+    outcome_free(&o);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads_spin_briefly_unless_told_otherwise),
+        cmocka_unit_test(the_loader_called_by_name_is_not_started_anew),
+        cmocka_unit_test(an_emulated_one_is_not_started_anew),
     };
     return cmocka_run_group_tests(tests, open_place, close_place);
 }
