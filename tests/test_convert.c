@@ -83,11 +83,32 @@ static void the_adapter_is_for_its_model_and_no_other(void **state) {
         {"msa convert -f LICENSE -o b.gguf", 2, "-m MODEL"},
         {"msa convert -m base.gguf -o b.gguf", 2, "-f PATH"},
         {"msa convert -m base.gguf -f LICENSE", 2, "-o FILE"},
+        {"cp base.gguf mine.gguf; ln -s mine.gguf link.gguf; "
+         "msa convert -m mine.gguf -f LICENSE -o link.gguf --context 256 --block 16 --topk 4",
+         2, "is the model of -m"},
         {"msa convert " SMALL "-o b.gguf --context 64", 2, "data.context"},
         {"msa convert " SMALL "-o b.gguf --index-dim 24", 1, "model.index.start"},
-        {"msa convert " SMALL "-o adapter.gguf --steps 40 --repeats 4 --lr 1e-2", 2, "checkpoints"},
+        {"cp adapter.gguf.run/config.json made.json; "
+         "msa convert " SMALL "-o adapter.gguf --steps 41 --repeats 4 --lr 1e-2",
+         2, "checkpoints"},
+        {"msa convert " SMALL "-o adapter.gguf --steps 41 --repeats 4 --lr 1e-2 --resume", 2,
+         "run.steps"},
+        {"cmp made.json adapter.gguf.run/config.json", 0, NULL}, /* still that of the run */
     };
     assert_calls(&place, calls, sizeof calls / sizeof *calls);
+}
+
+/* Held-out text that every query reads whole has no choice to compare: that is no recall of 0. */
+static void what_was_not_measured_has_no_mean(void **state) {
+    (void)state;
+    assert_exit(&place, "head -c 50 LICENSE > short.txt", 0, NULL);
+    json_t *found = workplace_json(&place, "msa convert " SMALL "-o short.gguf --valid short.txt "
+                                           "--steps 2 -t 2 --json");
+    json_t *layers = json_object_get(found, "layers");
+    assert_int_equal(json_array_size(layers), 3);
+    assert_true(isnan(real(json_array_get(layers, 0), "recall_after")));
+    assert_true(isnan(real(json_array_get(layers, 2), "recall_after")));
+    json_decref(found);
 }
 
 static void an_interrupted_one_leaves_no_half_file_and_goes_on(void **state) {
@@ -207,6 +228,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_index_comes_closer_to_the_attention_it_stands_for),
         cmocka_unit_test(the_adapter_is_for_its_model_and_no_other),
+        cmocka_unit_test(what_was_not_measured_has_no_mean),
         cmocka_unit_test(an_interrupted_one_leaves_no_half_file_and_goes_on),
         cmocka_unit_test(a_finished_one_is_resumed_to_its_result),
         cmocka_unit_test(with_cpt_the_model_itself_is_written),

@@ -210,11 +210,15 @@ static const help_page PAGE = {
 
 /* ---- a run ---------------------------------------------------------------------------------- */
 
+static msa_status make_folder(const char *folder, msa_error *err) {
+    if (mkdir(folder, 0777) == 0 || errno == EEXIST) return MSA_OK;
+    return fail(err, MSA_E_IO, "--folder: can't make the directory '%s': %s", folder,
+                strerror(errno));
+}
+
+/* Once the trainer has taken it: one that is refused leaves that of the run before in its place. */
 static msa_status write_config(const char *folder, const char *text, msa_error *err) {
     char path[4200];
-    if (mkdir(folder, 0777) != 0 && errno != EEXIST)
-        return fail(err, MSA_E_IO, "--folder: can't make the directory '%s': %s", folder,
-                    strerror(errno));
     snprintf(path, sizeof path, "%s/config.json", folder);
     return output_write("--folder", path, text, strlen(text), err);
 }
@@ -225,8 +229,8 @@ typedef struct outcome {
     int64_t n_steps;
 } outcome;
 
-static msa_status train_config(const convert_args *args, const char *text, bool resume,
-                               outcome *out, msa_error *err) {
+static msa_status train_config(const convert_args *args, const char *text, const char *folder,
+                               bool resume, outcome *out, msa_error *err) {
     train_watcher w = {.showing = MSA_TRAIN_NOTE};
     msa_trainer *t;
     msa_train_params params = {.config = text,
@@ -243,7 +247,8 @@ static msa_status train_config(const convert_args *args, const char *text, bool 
     snprintf(out->model, sizeof out->model, "%s", info->model);
     snprintf(out->log, sizeof out->log, "%s", info->log);
     out->n_steps = info->n_steps;
-    if (!args->check) status = msa_trainer_run(t, err);
+    status = write_config(folder, text, err);
+    if (status == MSA_OK && !args->check) status = msa_trainer_run(t, err);
     progress_end(&w.bar);
     if (status == MSA_E_CANCELLED)
         fprintf(stderr, "msa: %s; the same command with --resume goes on from there\n", err->text);
@@ -257,8 +262,8 @@ static msa_status run(const convert_args *args, json_t *config, const char *fold
     char *text = config ? json_dumps(config, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
     msa_status status = text ? MSA_OK : fail_memory(err, "writing a configuration");
     json_decref(config);
-    if (status == MSA_OK) status = write_config(folder, text, err);
-    if (status == MSA_OK) status = train_config(args, text, resume, out, err);
+    if (status == MSA_OK) status = make_folder(folder, err);
+    if (status == MSA_OK) status = train_config(args, text, folder, resume, out, err);
     free(text);
     return status;
 }
@@ -313,6 +318,11 @@ static msa_status print_result(const convert_args *args, const work *w, msa_erro
     return MSA_OK;
 }
 
+static bool is_same_file(const char *a, const char *b) {
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 static msa_status check_args(const convert_args *args, msa_error *err) {
     if (!args->model.path)
         return fail(err, MSA_E_ARG, "expected -m MODEL, the dense model to convert, found none");
@@ -321,6 +331,11 @@ static msa_status check_args(const convert_args *args, msa_error *err) {
     if (!args->out) return fail(err, MSA_E_ARG, "expected -o FILE, the file to write, found none");
     if (strlen(args->out) > 3900 || (args->folder && strlen(args->folder) > 3900))
         return fail(err, MSA_E_ARG, "-o, --folder: a path of more than 3900 bytes is too long");
+    if (is_same_file(args->out, args->model.path))
+        return fail(err, MSA_E_ARG,
+                    "-o: '%s' is the model of -m, beside which the index is used; expected another "
+                    "file",
+                    args->out);
     return output_check("-o", args->out, err);
 }
 

@@ -90,8 +90,10 @@ static void add_mean(json_t *rows) {
     json_object_foreach(json_array_get(rows, 0), key, value) {
         double sum = 0;
         if (json_is_string(value)) continue;
-        for (size_t i = 0; i < n; i++)
-            sum += json_number_value(json_object_get(json_array_get(rows, i), key));
+        for (size_t i = 0; i < n; i++) {
+            const json_t *x = json_object_get(json_array_get(rows, i), key);
+            sum += json_is_number(x) ? json_number_value(x) : NAN; /* null: not measured */
+        }
         json_object_set_new(mean, key, json_number(sum / (double)n));
     }
     json_array_append_new(rows, mean);
