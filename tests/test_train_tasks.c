@@ -321,6 +321,9 @@ static void samples_that_do_not_fit_are_refused_with_their_size(void **state) {
         {"tasks.passkey.weight=1 tasks.passkey.length=64", "tasks.passkey"},
         {"tasks.needle.weight=1 tasks.needle.start_length=100 tasks.needle.grow_steps=5",
          "tasks.needle"},
+        /* Grows at once, but samples of the first size stay among the others. */
+        {"tasks.recall.weight=1 tasks.recall.mixed=true tasks.recall.start_length=30",
+         "tasks.recall"},
         {"tasks.passkey.weight=1e-4", "tasks.passkey.weight"}, /* would never have a turn */
         {"tasks.passkey.weight=1e5", "data.weight"},
     };

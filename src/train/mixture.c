@@ -160,7 +160,7 @@ static msa_status try_task(mixture *m, config_task_kind kind, msa_error *err) {
     if (t->weight == 0) return MSA_OK;
     for (int last = 0; last < 2 && status == MSA_OK; last++) {
         task_sample s;
-        task_size size = last ? task_size_final(t) : task_size_at(t, 0);
+        task_size size = last ? task_size_final(t) : task_size_first(t);
         draw d = draw_begin((uint64_t)m->config->run.seed, DRAW_TASK, 0, 0);
         status = task_make(m->maker, kind, &size, &d, &s, err);
     }

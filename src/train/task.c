@@ -31,6 +31,11 @@ task_size task_size_draw(const config_task *t, int64_t step, draw *d) {
     return (task_size){(int64_t)length, items, size.questions};
 }
 
+task_size task_size_first(const config_task *t) {
+    return t->mixed ? (task_size){t->start_length, t->start_items, t->questions}
+                    : task_size_at(t, 0);
+}
+
 task_size task_size_final(const config_task *t) {
     return (task_size){t->length, t->items, t->questions};
 }

@@ -31,6 +31,8 @@ task_size task_size_at(const config_task *t, int64_t step);
  * length and a number of items between the first and the present, the length uniform in its
  * logarithm. */
 task_size task_size_draw(const config_task *t, int64_t step, draw *d);
+/* The least that a run can ask for, and the most. */
+task_size task_size_first(const config_task *t);
 task_size task_size_final(const config_task *t);
 
 typedef struct task_maker task_maker; /* makes samples; one thread at a time */
