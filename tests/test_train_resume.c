@@ -151,7 +151,8 @@ static void a_half_written_checkpoint_is_passed_over_and_the_one_before_counts(v
     char *data = read_whole(path, &n);
     write_whole(path, data, n / 2);
     /* What a killed writer leaves. */
-    snprintf(path, sizeof path, "%s/checkpoint-000000009.msac.tmp-1-0", run_path("half"));
+    snprintf(path, sizeof path, "%s/checkpoint-000000009.msac.tmp-%d-0", run_path("half"),
+             (int)getpid());
     write_whole(path, data, n / 3);
     free(data);
     s = (run_watcher){.after = -1};

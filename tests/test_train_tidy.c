@@ -71,9 +71,26 @@ static void temporaries_of_killed_runs_are_removed_and_no_others(void **state) {
     assert_false(is_there(run, "model.gguf.tmp-%ld-7", (long)getpid()));
 }
 
+/* As by `msa train --resume --check` beside a run that is at work. */
+static void what_another_run_is_writing_stays_when_it_is_resumed(void **state) {
+    long alive = (long)getppid();
+    msa_trainer *t;
+    char run[256];
+    snprintf(run, sizeof run, "%s", folder_path(*state, "at work"));
+    assert_ok(tiny_train_create(&t, run, "", 0, NULL, NULL, &err), &err);
+    assert_ok(msa_trainer_run(t, &err), &err);
+    msa_trainer_free(t);
+    touch(run, "checkpoint-000000099.msac.tmp-%ld-0", alive);
+    assert_ok(tiny_train_create(&t, run, "", 1, NULL, NULL, &err), &err);
+    assert_int_equal(msa_trainer_get_info(t)->step, 12);
+    msa_trainer_free(t);
+    assert_true(is_there(run, "checkpoint-000000099.msac.tmp-%ld-0", alive));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(temporaries_of_killed_runs_are_removed_and_no_others),
+        cmocka_unit_test(what_another_run_is_writing_stays_when_it_is_resumed),
     };
     return cmocka_run_group_tests(tests, folder_create, folder_remove);
 }

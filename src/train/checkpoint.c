@@ -70,19 +70,15 @@ static void put_all(writer *w, const checkpoint *c) {
     file_out_write(w->out, &sum, sizeof sum);
 }
 
-/* The step in a name, -1 where it is not a checkpoint's. *temporary: a killed writer's. */
-static int64_t step_of(const char *name, bool *temporary) {
+/* The step in a name, -1 where it is not a checkpoint's. */
+static int64_t step_of(const char *name) {
     char *end;
-    *temporary = false;
     if (strncmp(name, PREFIX, sizeof PREFIX - 1) != 0) return -1;
     const char *digits = name + sizeof PREFIX - 1;
     errno = 0;
     long long step = strtoll(digits, &end, 10);
     if (end == digits || errno || digits[0] < '0' || digits[0] > '9') return -1;
-    if (strncmp(end, SUFFIX, sizeof SUFFIX - 1) != 0) return -1;
-    end += sizeof SUFFIX - 1;
-    *temporary = strncmp(end, ".tmp-", 5) == 0;
-    return *end == 0 || *temporary ? step : -1;
+    return strcmp(end, SUFFIX) == 0 ? step : -1;
 }
 
 enum { NAME_SIZE = 256 };
@@ -91,12 +87,11 @@ enum { NAME_SIZE = 256 };
  * zeros in front. */
 static int64_t newest_below(const char *folder, int64_t below, char name[NAME_SIZE]) {
     int64_t best = -1;
-    bool temporary;
     DIR *d = opendir(folder);
     if (!d) return -1;
     for (struct dirent *e; (e = readdir(d));) {
-        int64_t step = step_of(e->d_name, &temporary);
-        if (temporary || step < best || step < 0 || step >= below) continue;
+        int64_t step = step_of(e->d_name);
+        if (step < best || step < 0 || step >= below) continue;
         if (step == best && strcmp(e->d_name, name) > 0) continue;
         best = step;
         snprintf(name, NAME_SIZE, "%s", e->d_name);
@@ -114,18 +109,17 @@ static void path_of(char *path, size_t size, const char *folder, int64_t step) {
     snprintf(path, size, "%s/" PREFIX "%09" PRId64 SUFFIX, folder, step);
 }
 
-/* What can't be removed does no harm. */
-void checkpoint_tidy(const char *folder, int64_t keep) {
+/* All but the newest `keep`. What can't be removed does no harm. */
+static void remove_old(const char *folder, int64_t keep) {
     int64_t oldest = INT64_MAX;
     char name[NAME_SIZE];
-    bool temporary;
     for (int64_t i = 0; i < keep && oldest >= 0; i++) oldest = newest_below(folder, oldest, name);
-    DIR *d = opendir(folder);
+    DIR *d = oldest < 0 ? NULL : opendir(folder);
     if (!d) return;
     for (struct dirent *e; (e = readdir(d));) {
         char path[PATH_SIZE];
-        int64_t step = step_of(e->d_name, &temporary);
-        if (step < 0 || (!temporary && (oldest < 0 || step >= oldest))) continue;
+        int64_t step = step_of(e->d_name);
+        if (step < 0 || step >= oldest) continue;
         if (snprintf(path, sizeof path, "%s/%s", folder, e->d_name) < PATH_SIZE) unlink(path);
     }
     closedir(d);
@@ -142,7 +136,7 @@ msa_status checkpoint_write(const char *folder, const checkpoint *c, int64_t kee
     }
     if (status == MSA_OK) status = file_out_publish(w.out, err);
     file_out_free(w.out);
-    if (status == MSA_OK) checkpoint_tidy(folder, keep);
+    if (status == MSA_OK) remove_old(folder, keep);
     return status == MSA_OK ? MSA_OK : error_prefix(err, status, "checkpoint: ");
 }
 

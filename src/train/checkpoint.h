@@ -41,9 +41,8 @@ typedef struct checkpoint {
     file_map map; /* of what was opened; zeros otherwise */
 } checkpoint;
 
-/* Writes FOLDER/checkpoint-STEP.msac, then removes all but the newest `keep` and what a killed
- * writer left. After MSA_E_IO (a full disk, ...) what was there before is there still. `path` gets
- * the name. */
+/* Writes FOLDER/checkpoint-STEP.msac, then removes all but the newest `keep`. After MSA_E_IO (a
+ * full disk, ...) what was there before is there still. `path` gets the name. */
 msa_status checkpoint_write(const char *folder, const checkpoint *c, int64_t keep, char *path,
                             size_t path_size, msa_error *err);
 
@@ -54,8 +53,6 @@ msa_status checkpoint_check(checkpoint *c, const uint8_t *data, size_t n_bytes, 
 
 /* The step of the newest file of such a name, whole or not; -1: none. */
 int64_t checkpoint_newest_step(const char *folder);
-/* Removes all but the newest `keep`, and what killed writers left. */
-void checkpoint_tidy(const char *folder, int64_t keep);
 
 /* Called for each file that is passed over, with the reason. */
 typedef void checkpoint_note(void *user, const char *text);

@@ -94,7 +94,6 @@ msa_status trainer_resume(msa_trainer *t, msa_error *err) {
         memcpy(t->optimiser.v, c.v, n);
         if (c.n_bias) memcpy(t->params->router_bias, c.bias, (size_t)c.n_bias * sizeof(float));
         t->state = c.state;
-        checkpoint_tidy(t->config.run.out, INT32_MAX);
     }
     checkpoint_close(&c);
     return status == MSA_OK ? MSA_OK : error_prefix(err, status, "--resume: ");
