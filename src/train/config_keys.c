@@ -84,8 +84,8 @@ const config_key CONFIG_KEYS[] = {
          "minimax-m3: where gate and up are clamped"),
     REAL("model.init_std", model.init_std, 0, 1, "0.02", "standard deviation of random weights"),
     REAL("model.embed_std", model.embed_std, 0, 10, "0",
-         "the same of the embedding; 0: init_std. What a token is must outweigh what the first "
-         "layer adds, or matching keys is learnt late"),
+         "the same of the embedding (with model.tied the output too); 0: init_std. What a token is "
+         "must outweigh what the first layer adds, or matching keys is learnt late"),
     REAL("model.qk_gain", model.qk_gain, 0.01, 100, "1",
          "initial gain of the norms of Q and K, where the family has them"),
     REAL("model.index_qk_gain", model.index_qk_gain, 0.01, 100, "1",
@@ -209,7 +209,7 @@ const config_key CONFIG_KEYS[] = {
      "of the model that is written at the end; index: the index branch alone, beside its base",
      true},
     {"run.type", KEY_CHOICE, AT(run.type), 0, 0, "f32|f16|bf16", "f32",
-     "number format of the matrices in it; where the index branch is not alone it is f32", true},
+     "number format of its matrices; an index branch inside a whole model stays f32", true},
 };
 const size_t N_CONFIG_KEYS = sizeof CONFIG_KEYS / sizeof *CONFIG_KEYS;
 

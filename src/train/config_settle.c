@@ -201,7 +201,8 @@ static msa_status settle_switches(const train_config *c, msa_error *err) {
     if (c->recipe.kl_warmup == NET_KL_SELECTED && c->recipe.warmup > 0 && !c->recipe.lm_index)
         return error_set(err, MSA_E_ARG,
                          "recipe.kl_warmup is selected; in the warm-up attention is dense and "
-                         "nothing is selected, expected off, visible or far (or recipe.warmup 0)");
+                         "nothing is selected, expected off, visible, far or far-mass (or "
+                         "recipe.warmup 0)");
     if (index_only && c->recipe.index_value)
         return error_set(err, MSA_E_ARG,
                          "recipe.index_value is true; only the LM loss teaches an index value, and "
@@ -241,7 +242,7 @@ static msa_status settle_recipe(train_config *c, msa_error *err) {
     if (c->recipe.kind == RECIPE_INDEX_ONLY && c->recipe.kl_warmup == 0)
         return error_set(err, MSA_E_ARG,
                          "recipe.kl_warmup is off; the recipe index-only learns from the KL loss "
-                         "alone, expected visible, selected or far");
+                         "alone, expected visible, selected, far or far-mass");
     if (c->recipe.kind == RECIPE_INDEX_ONLY && c->recipe.lm_index)
         return error_set(err, MSA_E_ARG,
                          "recipe.lm_index is true; the recipe index-only has no LM loss, expected "

@@ -54,7 +54,7 @@ static msa_status all_pieces(pieces *p, const tokens *t, int64_t context, int64_
     if (p->n == 0 && shortest > 1)
         return error_set(err, MSA_E_ARG,
                          "data.shortest is %lld; no piece of the text has as many tokens: expected "
-                         "longer documents or less",
+                         "longer documents, or a smaller data.shortest",
                          (long long)shortest);
     if (p->n > INT32_MAX)
         return error_set(err, MSA_E_ARG, "data: %lld pieces of text are more than %d",

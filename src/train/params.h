@@ -36,9 +36,9 @@ typedef struct params {
  * Every tensor starts at a multiple of PARAMS_ALIGN floats; what lies between stays 0 in both
  * arrays. The list is that of tensor_list.h without the biases of the routers. */
 #define PARAMS_ALIGN 16
-#define PARAMS_BYTES                                                                               \
-    16 /* that training takes for a weight, the two moments of AdamW included; 4
-                           where it is frozen for ever */
+/* That training takes for a weight, the two moments of AdamW included; 4 where it is frozen for
+ * ever. */
+#define PARAMS_BYTES 16
 msa_status params_create(params **out, const arch *a, msa_error *err);
 /* For runs that train the index branch alone: its tensors lie behind all others, and have gradients
  * alone; the rest is frozen for ever. */

@@ -198,21 +198,21 @@ static msa_status make_room(msa_trainer *t, msa_error *err) {
     return error_set(err, MSA_E_NOMEM, "no memory for what a step reports");
 }
 
+static net_memory memory_of(const msa_trainer *t) {
+    bool alone = trainer_is_frozen(t) && t->config.recipe.kl_warmup != NET_KL_SELECTED;
+    if (alone) return NET_KEEP_INDEX;
+    return t->config.run.recompute ? NET_KEEP_INPUTS : NET_KEEP_ALL;
+}
+
 /* Room is taken when it is used: what does not fit ends the process in the middle of a step. */
 static msa_status check_room(const msa_trainer *t, msa_error *err) {
     size_t weights = params_bytes(t->params), room = mem_of_machine();
     if (net_bytes(t->net) <= room && weights <= room - net_bytes(t->net)) return MSA_OK;
     return error_set(err, MSA_E_NOMEM,
                      "data.rows, data.context, model: a step takes %zu MB, weights, gradients and "
-                     "moments %zu MB; the machine has %zu MB: expected fewer tokens or weights, or "
-                     "run.recompute",
-                     net_bytes(t->net) >> 20, weights >> 20, room >> 20);
-}
-
-static net_memory memory_of(const msa_trainer *t) {
-    bool alone = trainer_is_frozen(t) && t->config.recipe.kl_warmup != NET_KL_SELECTED;
-    if (alone) return NET_KEEP_INDEX;
-    return t->config.run.recompute ? NET_KEEP_INPUTS : NET_KEEP_ALL;
+                     "moments %zu MB; the machine has %zu MB: expected fewer tokens or weights%s",
+                     net_bytes(t->net) >> 20, weights >> 20, room >> 20,
+                     memory_of(t) == NET_KEEP_ALL ? ", or run.recompute" : "");
 }
 
 msa_status trainer_open_model(msa_trainer *t, msa_error *err) {
