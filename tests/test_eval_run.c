@@ -379,6 +379,84 @@ static void what_is_no_file_of_answers_stays_as_it_is(void **state) {
     assert_fails(open_with(model, small(), folder), MSA_E_IO, &err, "can't write");
 }
 
+static void a_file_is_written_by_one_evaluation_at_a_time(void **state) {
+    (void)state;
+    const char *path = folder_path(folder, "held.jsonl");
+    msa_eval *e;
+    msa_eval_params p = small();
+    p.out = path;
+    assert_ok(msa_eval_create(&e, model, &p, &err), &err);
+    assert_fails(open_with(model, p, path), MSA_E_IO, &err, "another evaluation is writing");
+    msa_eval_free(e);
+    assert_ok(open_with(model, p, path), &err);
+    unlink(path);
+}
+
+static void a_task_more_is_added_to_the_file_of_a_text(void **state) {
+    static const char *const TASKS[] = {"passkey", "niah_single_2"};
+    static const int64_t LENGTHS[] = {2048};
+    (void)state;
+    const char *path = folder_path(folder, "more.jsonl");
+    msa_eval_params p = small();
+    p.tasks = TASKS, p.lengths = LENGTHS, p.n_lengths = 1, p.text = test_path("LICENSE");
+    for (p.n_tasks = 1; p.n_tasks <= 2; p.n_tasks++) assert_ok(open_with(model, p, path), &err);
+    unlink(path);
+}
+
+/* A file of the header and this line. */
+static void assert_line_refused(const char *line, const char *word) {
+    const char *path = folder_path(folder, "line.jsonl");
+    char *text = strdup(whole());
+    assert_non_null(text);
+    strcpy(strchr(text, '\n') + 1, line); /* the answers are longer */
+    write_all(path, text);
+    free(text);
+    assert_fails(open_with(model, small(), path), MSA_E_FORMAT, &err, word);
+    unlink(path);
+}
+
+static void answers_that_cannot_be_are_refused(void **state) {
+    (void)state;
+    assert_line_refused("{\"task\": \"passkey\", \"length\": 420, \"sample\": 0, \"selector\": "
+                        "\"dense\", \"score\": 100}\n",
+                        "line 2 is no answer");
+    assert_line_refused("{\"task\": \"passkey\", \"length\": 420, \"selector\": \"dense\", "
+                        "\"score\": 1}\n",
+                        "line 2 is no answer");
+}
+
+static void a_header_of_any_length_is_told_in_short(void **state) {
+    char text[512];
+    (void)state;
+    const char *path = folder_path(folder, "long.jsonl");
+    snprintf(text, sizeof text, "{\"msa_eval\": 1, \"architecture\": \"%0*d\"}\n", 300, 7);
+    write_all(path, text);
+    assert_fails(open_with(model, small(), path), MSA_E_FORMAT, &err,
+                 "architecture something longer, this run has \"llama\"");
+    unlink(path);
+}
+
+static void a_run_goes_on_when_the_disk_has_room_again(void **state) {
+    (void)state;
+    const char *path = folder_path(folder, "room.jsonl");
+    msa_eval *e;
+    msa_eval_params p = small();
+    size_t header = (size_t)(strchr(whole(), '\n') + 1 - whole());
+    p.out = path;
+    assert_ok(msa_eval_create(&e, model, &p, &err), &err);
+    disk_fill(header + 40);
+    msa_status status = msa_eval_run(e, &err);
+    disk_clear();
+    assert_fails(status, MSA_E_IO, &err, "room.jsonl");
+    assert_int_equal(msa_eval_get_info(e)->n_answered, 0);
+    assert_ok(msa_eval_run(e, &err), &err);
+    msa_eval_free(e);
+    char *text = read_all(path);
+    assert_string_equal(text, whole());
+    free(text);
+    unlink(path);
+}
+
 static void a_full_disk_is_told(void **state) {
     (void)state;
     if (access("/dev/full", W_OK)) skip();
@@ -509,6 +587,40 @@ static void a_difference_is_over_samples_that_both_answered(void **state) {
     msa_eval_free(e);
 }
 
+static void assert_same(double a, double b) {
+    if (a != b && !(isnan(a) && isnan(b))) fail_msg("%.17g and %.17g", a, b);
+}
+
+static void rows_are_the_same_of_answers_just_given_and_of_those_read(void **state) {
+    (void)state;
+    const char *path = folder_path(folder, "same.jsonl");
+    msa_eval *given, *read;
+    msa_eval_params p = small();
+    size_t n, n_read;
+    p.out = path, p.void_below = 0;
+    assert_ok(msa_eval_create(&given, model, &p, &err), &err);
+    assert_ok(msa_eval_run(given, &err), &err);
+    char *text = read_all(path);
+    const char *copy = folder_path(folder, "copy.jsonl");
+    write_all(copy, text);
+    free(text);
+    p.out = copy;
+    assert_ok(msa_eval_create(&read, model, &p, &err), &err);
+    const msa_eval_row *a = msa_eval_get_rows(given, &n), *b = msa_eval_get_rows(read, &n_read);
+    assert_int_equal(n, n_read);
+    for (size_t i = 0; i < n; i++) {
+        assert_same(a[i].score, b[i].score);
+        assert_same(a[i].difference, b[i].difference);
+        assert_same(a[i].keys_per_query, b[i].keys_per_query);
+        assert_same(a[i].keys_per_query_dense, b[i].keys_per_query_dense);
+    }
+    assert_same(sheet_kept(1.0 / 3), 0.333333333); /* so that a third is no better than a third */
+    assert_same(sheet_kept(0.2), 0.2);
+    msa_eval_free(given);
+    msa_eval_free(read);
+    unlink(path), unlink(copy);
+}
+
 static void averages_are_over_the_tasks_of_a_length(void **state) {
     (void)state;
     msa_eval *e;
@@ -563,7 +675,7 @@ static void what_cannot_be_asked_is_refused_first(void **state) {
                              *const TEXT[] = {"train_needle"}, *const BEST[] = {"best"},
                              *const PROXIES[] = {"proxy", "auto"}, *const INDEX[] = {"index"};
     static const int64_t SAME[] = {512, 512}, TINY[] = {63};
-    static const double DEPTH[] = {101};
+    static const double DEPTH[] = {101}, DEPTHS[] = {50, 50};
     msa_eval_params p;
     (void)state;
     p = small(), p.n_tasks = 0, assert_refused(p, "no task");
@@ -578,6 +690,7 @@ static void what_cannot_be_asked_is_refused_first(void **state) {
     assert_refused(p, "proxy is given twice");
     p = small(), p.void_below = 101, assert_refused(p, "void_below");
     p = small(), p.depths = DEPTH, p.n_depths = 1, assert_refused(p, "depth 101");
+    p = small(), p.depths = DEPTHS, p.n_depths = 2, assert_refused(p, "depth 50 is given twice");
     p = small(), p.tasks = NEEDLE, p.n_tasks = 1, p.n_depths = 0, assert_refused(p, "no depth");
     p = small(), p.tasks = QA, p.n_tasks = 1, assert_refused(p, "SQuAD");
     p = small(), p.tasks = TEXT, p.n_tasks = 1, assert_refused(p, "train_needle");
@@ -647,10 +760,16 @@ int main(void) {
         cmocka_unit_test(half_a_last_line_is_dropped_and_asked_again),
         cmocka_unit_test(answers_of_another_model_seed_or_setting_are_refused),
         cmocka_unit_test(what_is_no_file_of_answers_stays_as_it_is),
+        cmocka_unit_test(a_file_is_written_by_one_evaluation_at_a_time),
+        cmocka_unit_test(a_task_more_is_added_to_the_file_of_a_text),
+        cmocka_unit_test(answers_that_cannot_be_are_refused),
+        cmocka_unit_test(a_header_of_any_length_is_told_in_short),
+        cmocka_unit_test(a_run_goes_on_when_the_disk_has_room_again),
         cmocka_unit_test(a_full_disk_is_told),
         cmocka_unit_test(intervals_are_those_of_the_formulas),
         cmocka_unit_test(rows_hold_scores_and_differences),
         cmocka_unit_test(a_difference_is_over_samples_that_both_answered),
+        cmocka_unit_test(rows_are_the_same_of_answers_just_given_and_of_those_read),
         cmocka_unit_test(averages_are_over_the_tasks_of_a_length),
         cmocka_unit_test(keys_read_are_counted),
         cmocka_unit_test(what_cannot_be_asked_is_refused_first),

@@ -20,16 +20,34 @@ static bool is_trainers(const quiz *q) {
     return strcmp(q->task.suite, "trainer") == 0;
 }
 
-static msa_status open_set(qa_set *s, const char *path, const quiz *q, bool hotpotqa,
-                           msa_error *err) {
-    if (s->root) return MSA_OK;
-    if (!path)
+static bool asks_squad(const quiz *q) {
+    return strcmp(q->task.name, "qa_1") == 0;
+}
+
+static msa_status check_files(const msa_eval_params *params, const quiz *q, msa_error *err) {
+    bool squad = asks_squad(q);
+    if (q->task.uses_text == 2 && !params->text)
+        return error_set(err, MSA_E_ARG, "task %s: needs a text to hide facts in: expected `text`",
+                         q->task.name);
+    if (q->task.uses_questions && !(squad ? params->squad : params->hotpotqa))
         return error_set(err, MSA_E_ARG,
                          "task %s: needs the questions of %s, which are not ours to ship: expected "
                          "its JSON file in `%s`",
-                         q->task.name, hotpotqa ? "HotpotQA" : "SQuAD",
-                         hotpotqa ? "hotpotqa" : "squad");
-    return qa_set_open(s, path, hotpotqa, err);
+                         q->task.name, squad ? "SQuAD" : "HotpotQA", squad ? "squad" : "hotpotqa");
+    return MSA_OK;
+}
+
+/* All that are given, needed yet or not: the ledger says what they hold, so that a task more does
+ * not make another file of it. */
+static msa_status open_files(asker *a, const msa_eval_params *params, msa_error *err) {
+    msa_status status = MSA_OK;
+    a->has_text = params->text != NULL;
+    if (params->text) status = haystack_open(&a->text, params->text, err);
+    if (status == MSA_OK && params->squad)
+        status = qa_set_open(&a->squad, params->squad, false, err);
+    if (status == MSA_OK && params->hotpotqa)
+        status = qa_set_open(&a->hotpotqa, params->hotpotqa, true, err);
+    return status;
 }
 
 static msa_status count_line(asker *a, msa_error *err) {
@@ -44,7 +62,6 @@ static msa_status count_line(asker *a, msa_error *err) {
 /* The text as the trainer's needles take it: one document of pieces, of which one is left out. */
 static msa_status open_corpus(asker *a, msa_error *err) {
     enum { PIECE_MOST = 512, TEXT_LEAST = 64 };
-    a->marked.tokenizer = a->model->tokenizer;
     msa_status status =
         tokenizer_encode(a->model->tokenizer, a->text.text.data, a->text.text.n, 0, &a->ids, err);
     if (status != MSA_OK) return status;
@@ -60,23 +77,15 @@ static msa_status open_corpus(asker *a, msa_error *err) {
     return corpus_create(&a->corpus, &a->tokens, NULL, 0, piece, piece, a->seed, err);
 }
 
-static msa_status open_for(asker *a, const msa_eval_params *params, const quiz *q, msa_error *err) {
-    msa_status status = MSA_OK;
-    if (q->task.uses_text == 2 && !params->text)
-        return error_set(err, MSA_E_ARG, "task %s: needs a text to hide facts in: expected `text`",
-                         q->task.name);
-    if (q->task.uses_questions && strcmp(q->task.name, "qa_1") == 0)
-        status = open_set(&a->squad, params->squad, q, false, err);
-    else if (q->task.uses_questions)
-        status = open_set(&a->hotpotqa, params->hotpotqa, q, true, err);
-    if (status == MSA_OK && q->task.uses_text && params->text && !a->has_text) {
-        status = haystack_open(&a->text, params->text, err);
-        a->has_text = true;
-    }
-    if (status == MSA_OK && q->task.uses_text == 2 && !a->corpus) status = open_corpus(a, err);
-    if (status == MSA_OK && is_trainers(q) && !a->marked.trainer)
-        status = task_maker_create(&a->marked.trainer, a->model->tokenizer, NULL, err);
-    return status;
+/* The maker of the trainer's tasks has to know the text from its beginning. */
+static msa_status open_trainer(asker *a, const quiz *const *quizzes, size_t n, msa_error *err) {
+    bool wanted = false, hides = false;
+    for (size_t i = 0; i < n; i++)
+        wanted |= is_trainers(quizzes[i]), hides |= quizzes[i]->task.uses_text == 2;
+    if (!wanted) return MSA_OK;
+    msa_status status = hides ? open_corpus(a, err) : MSA_OK;
+    if (status != MSA_OK) return status;
+    return task_maker_create(&a->marked.trainer, a->model->tokenizer, a->corpus, err);
 }
 
 msa_status asker_open(asker *a, const msa_model *model, const msa_eval_params *params,
@@ -87,13 +96,12 @@ msa_status asker_open(asker *a, const msa_model *model, const msa_eval_params *p
     a->marked = (marked_source){.tokenizer = model->tokenizer,
                                 .n_items = params->n_items,
                                 .n_questions = params->n_questions};
-    msa_status status = count_line(a, err);
+    msa_status status = MSA_OK;
     for (size_t i = 0; i < n && status == MSA_OK; i++)
-        status = open_for(a, params, quizzes[i], err);
-    if (status == MSA_OK && a->corpus) { /* the maker has to know it from its beginning */
-        task_maker_free(a->marked.trainer);
-        status = task_maker_create(&a->marked.trainer, model->tokenizer, a->corpus, err);
-    }
+        status = check_files(params, quizzes[i], err);
+    if (status == MSA_OK) status = open_files(a, params, err);
+    if (status == MSA_OK) status = count_line(a, err);
+    if (status == MSA_OK) status = open_trainer(a, quizzes, n, err);
     if (status != MSA_OK) asker_close(a);
     return status;
 }
@@ -161,7 +169,7 @@ static quiz_case case_of(const asker *a, const quiz *q, int64_t length, double d
                        .sample = sample,
                        .depth = depth,
                        .text = a->has_text ? &a->text : NULL,
-                       .questions = strcmp(q->task.name, "qa_1") == 0 ? &a->squad : &a->hotpotqa,
+                       .questions = asks_squad(q) ? &a->squad : &a->hotpotqa,
                        .line_tokens = a->line_tokens};
 }
 
@@ -177,10 +185,10 @@ msa_status asker_ask(asker *a, const quiz *q, int64_t length, double depth, int6
     return status == MSA_OK ? write_out(a, out, err) : status;
 }
 
-msa_status asker_try(asker *a, const quiz *q, int64_t length, double depth, question *scratch,
-                     msa_error *err) {
+msa_status asker_try(asker *a, const quiz *q, int64_t length, double depth, int64_t sample,
+                     question *scratch, msa_error *err) {
     rendering r = {a, scratch};
-    scratch->at = case_of(a, q, length, depth, 0);
+    scratch->at = case_of(a, q, length, depth, sample);
     if (q->marking == QUIZ_TOKENS)
         return marked_make(q, &scratch->at, &a->marked, &scratch->sample, err);
     return fit_smallest(q, &scratch->at, length - q->task.n_generate, render, &r, &scratch->prompt,

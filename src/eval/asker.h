@@ -29,7 +29,7 @@ typedef struct asker {
     corpus *corpus;
 } asker;
 
-/* Opens what the tasks need, and only that. MSA_E_ARG says what is missing, and what for. */
+/* Opens the files that are given. MSA_E_ARG says what is missing, and what for. */
 msa_status asker_open(asker *a, const msa_model *model, const msa_eval_params *params,
                       const quiz *const *quizzes, size_t n, msa_error *err);
 void asker_close(asker *a); /* zeros are fine */
@@ -38,8 +38,8 @@ void asker_close(asker *a); /* zeros are fine */
 msa_status asker_ask(asker *a, const quiz *q, int64_t length, double depth, int64_t sample,
                      question *out, msa_error *err);
 
-/* Whether the first sample's smallest question fits, which is quicker. */
-msa_status asker_try(asker *a, const quiz *q, int64_t length, double depth, question *scratch,
-                     msa_error *err);
+/* Whether the sample's smallest question fits, which is quicker. */
+msa_status asker_try(asker *a, const quiz *q, int64_t length, double depth, int64_t sample,
+                     question *scratch, msa_error *err);
 
 #endif

@@ -116,10 +116,14 @@ static msa_status try_selector(running *r, size_t cell, int64_t sample, size_t s
     if (tell(r)) return error_set(err, MSA_E_CANCELLED, "stopped");
     msa_status status = trial_run(e->model, &params, &e->question, follow, r, t, err);
     if (status != MSA_OK) return status;
-    *answer = (sheet_answer){true, t->score, (double)t->n_prompt, t->keys, t->keys_dense};
+    *answer = (sheet_answer){false, sheet_kept(t->score), (double)t->n_prompt, sheet_kept(t->keys),
+                             sheet_kept(t->keys_dense)};
+    status = sheet_record(e, cell, sample, s, t->answer.data, t->n_answer, err);
+    if (status != MSA_OK) return status;
+    answer->given = true;
     e->info.n_answered++;
     r->event.n_done = r->before + e->cells[cell].length;
-    return sheet_record(e, cell, sample, s, t->answer.data, t->n_answer, err);
+    return MSA_OK;
 }
 
 static msa_status ask(running *r, size_t cell, int64_t sample, trial *t, msa_error *err) {

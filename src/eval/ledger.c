@@ -4,25 +4,27 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/file.h"
 
-/* Another process's lock ends with it, however it ends. */
+/* Ends with the process, however that ends. It is flock's and not fcntl's, which any other close of
+ * the file, that of a mapping too, would end. */
 static msa_status lock(ledger *l, msa_error *err) {
-    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    if (fcntl(l->log.fd, F_SETLK, &whole) == 0) return MSA_OK;
-    if (errno != EACCES && errno != EAGAIN) return MSA_OK; /* a file system without locks */
-    return error_set(err, MSA_E_IO, "another process is writing '%s'", l->path);
+    if (flock(l->log.fd, LOCK_EX | LOCK_NB) == 0) return MSA_OK;
+    if (errno != EWOULDBLOCK) return MSA_OK; /* a file system without locks */
+    return error_set(err, MSA_E_IO, "another evaluation is writing '%s'", l->path);
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
 static void describe(const json_t *value, char out[80]) {
     size_t n = value ? json_dumpb(value, out, 79, JSON_ENCODE_ANY) : 0;
-    if (n > 79) n = 79;
-    out[n] = 0;
-    if (!value) strcpy(out, "nothing");
+    if (n > 0 && n <= 79)
+        out[n] = 0;
+    else
+        strcpy(out, value ? "something longer" : "nothing");
 }
 
 static msa_status compare(const ledger *l, json_t *found, const json_t *expected, msa_error *err) {
@@ -55,8 +57,11 @@ static msa_status read_line(const ledger *l, const char *line, size_t n, size_t 
                            l->path, number, record ? "it is another value" : why.text);
     else if (number == 1)
         status = compare(l, record, header, err);
-    else
-        take(user, record);
+    else if (!take(user, record))
+        status = error_set(err, MSA_E_FORMAT,
+                           "'%s' is damaged: line %zu is no answer: expected a sample and a score "
+                           "from 0 to 1",
+                           l->path, number);
     json_decref(record);
     return status;
 }
@@ -113,6 +118,7 @@ msa_status ledger_open(ledger *l, const char *path, const json_t *header, ledger
 }
 
 msa_status ledger_write(ledger *l, json_t *record, msa_error *err) {
+    l->log.failure = 0; /* there may be room again */
     log_write(&l->log, record);
     if (!l->log.failure) return MSA_OK;
     return error_set(err, MSA_E_IO, "can't write '%s': %s", l->path, strerror(l->log.failure));

@@ -59,6 +59,9 @@ msa_status sheet_plan(msa_eval *e, const msa_eval_params *params, msa_error *err
 const char *sheet_selector(const msa_model *model, const char *name);
 
 /* sheet_record.c: answers as records of the ledger. */
+/* The number that is read again where x was written. Scores are compared, some read and some just
+ * given: a third must be the same third. */
+double sheet_kept(double x);
 msa_status sheet_open_ledger(msa_eval *e, const msa_eval_params *params, msa_error *err);
 msa_status sheet_record(msa_eval *e, size_t cell, int64_t sample, size_t selector,
                         const char *answer, int64_t n_answer, msa_error *err);

@@ -94,9 +94,13 @@ static msa_status check_lists(const msa_eval_params *p, msa_error *err) {
                 return error_set(err, MSA_E_ARG, "length %lld is given twice",
                                  (long long)p->lengths[i]);
     }
-    for (size_t i = 0; i < p->n_depths; i++)
+    for (size_t i = 0; i < p->n_depths; i++) {
         if (!(p->depths[i] >= 0 && p->depths[i] <= 100))
             return error_set(err, MSA_E_ARG, "depth %g: expected 0 to 100 %%", p->depths[i]);
+        for (size_t k = 0; k < i; k++)
+            if (p->depths[k] == p->depths[i])
+                return error_set(err, MSA_E_ARG, "depth %g is given twice", p->depths[i]);
+    }
     return MSA_OK;
 }
 
@@ -133,13 +137,17 @@ static msa_status plan_cells(msa_eval *e, const msa_eval_params *p, msa_error *e
     return MSA_OK;
 }
 
-/* Whether the smallest question fits, by making the first sample. */
-static msa_status try_cells(msa_eval *e, msa_error *err) {
+/* Whether the smallest question fits: the first sample's, and all where each has documents of its
+ * own, some many times as long as others. */
+static msa_status try_cells(msa_eval *e, int64_t n_samples, msa_error *err) {
     msa_status status = MSA_OK;
     for (size_t i = 0; i < e->n_cells && status == MSA_OK; i++) {
         const sheet_cell *cell = &e->cells[i];
+        int64_t n = cell->quiz->task.uses_questions ? n_samples : 1;
         if (i > 0 && cell[-1].quiz == cell->quiz && cell[-1].length == cell->length) continue;
-        status = asker_try(&e->asker, cell->quiz, cell->length, cell->depth, &e->question, err);
+        for (int64_t k = 0; k < n && status == MSA_OK; k++)
+            status =
+                asker_try(&e->asker, cell->quiz, cell->length, cell->depth, k, &e->question, err);
     }
     return status;
 }
@@ -165,7 +173,7 @@ msa_status sheet_plan(msa_eval *e, const msa_eval_params *p, msa_error *err) {
     if (status == MSA_OK) status = check_sets(e, p->n_samples, err);
     for (size_t i = 0; i < e->n_cells && status == MSA_OK; i++)
         quiz_full_name(e->cells[i].quiz, e->asker.has_text, e->cells[i].name);
-    if (status == MSA_OK) status = try_cells(e, err);
+    if (status == MSA_OK) status = try_cells(e, p->n_samples, err);
     if (status != MSA_OK) return status;
     size_t n;
     e->n_samples = p->n_samples;

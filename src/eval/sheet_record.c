@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -43,6 +44,12 @@ static json_t *make_header(const msa_eval *e, const msa_eval_params *p, uint64_t
 
 /* ---- records --------------------------------------------------------------------------------- */
 
+double sheet_kept(double x) {
+    char text[32];
+    snprintf(text, sizeof text, "%.9g", x); /* the digits of a log */
+    return strtod(text, NULL);
+}
+
 static bool same_text(const json_t *record, const char *key, const char *text) {
     const char *found = json_string_value(json_object_get(record, key));
     return found && strcmp(found, text) == 0;
@@ -57,13 +64,18 @@ static double number(const json_t *record, const char *key) {
     return json_number_value(json_object_get(record, key));
 }
 
+static bool is_record(const json_t *record) {
+    const json_t *score = json_object_get(record, "score");
+    return json_is_integer(json_object_get(record, "sample")) && json_is_number(score) &&
+           json_number_value(score) >= 0 && json_number_value(score) <= 1;
+}
+
 /* Records of what is not asked now are left alone. */
-static void take_record(void *user, const json_t *record) {
+static bool take_record(void *user, const json_t *record) {
     msa_eval *e = user;
     json_int_t length = json_integer_value(json_object_get(record, "length"));
     json_int_t sample = json_integer_value(json_object_get(record, "sample"));
-    const json_t *score = json_object_get(record, "score");
-    if (sample < 0 || sample >= e->n_samples || !json_is_number(score)) return;
+    if (sample < 0 || sample >= e->n_samples) return true;
     for (size_t c = 0; c < e->n_cells; c++) {
         const sheet_cell *cell = &e->cells[c];
         if (cell->length != length || !same_text(record, "task", cell->name) ||
@@ -72,12 +84,13 @@ static void take_record(void *user, const json_t *record) {
         for (size_t s = 0; s < e->n_selectors; s++) {
             sheet_answer *answer = sheet_at(e, c, sample, s);
             if (!same_text(record, "selector", e->selectors[s])) continue;
+            if (!is_record(record)) return false;
             e->info.n_found += !answer->given;
-            *answer =
-                (sheet_answer){true, json_number_value(score), number(record, "prompt_tokens"),
-                               number(record, "keys"), number(record, "keys_dense")};
+            *answer = (sheet_answer){true, number(record, "score"), number(record, "prompt_tokens"),
+                                     number(record, "keys"), number(record, "keys_dense")};
         }
     }
+    return true;
 }
 
 /* JSON knows UTF-8 only: other bytes become U+FFFD. */
