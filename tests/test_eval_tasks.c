@@ -629,6 +629,51 @@ static void samples_are_the_same_on_every_machine(void **state) {
     }
 }
 
+/* An article of n paragraphs in SQuAD's format, all but the last of a few words. */
+static const char *write_article(int n, int last) {
+    const char *path = folder_path(folder, "article.json");
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs("{\"data\": [{\"paragraphs\": [", f);
+    for (int i = 0; i < n; i++)
+        fprintf(f,
+                "%s{\"context\": \"It is %0*d.\", \"qas\": [{\"question\": \"What?\", "
+                "\"answers\": [{\"text\": \"%d\"}]}]}",
+                i ? ", " : "", i + 1 < n ? 8 : last, i, i);
+    fputs("]}]}", f);
+    fclose(f);
+    return path;
+}
+
+static void a_question_that_does_not_fit_is_found_before_any_is_asked(void **state) {
+    static const char *const TASK[] = {"qa_1"};
+    static const int64_t LENGTH[] = {1000};
+    (void)state;
+    for (int i = 0; i < 4; i++) { /* the long one is not the first sample of all seeds */
+        int last = i ? 3000 : 8;
+        msa_eval *e = NULL;
+        msa_eval_params p = msa_eval_defaults(model);
+        p.tasks = TASK, p.n_tasks = 1, p.lengths = LENGTH, p.n_lengths = 1;
+        p.n_samples = 9, p.seed = (uint64_t)i, p.squad = write_article(9, last);
+        msa_status status = msa_eval_create(&e, model, &p, &err);
+        if (i == 0)
+            assert_ok(status, &err);
+        else
+            assert_fails(status, MSA_E_ARG, &err, "expected a length of at least 3");
+        msa_eval_free(e);
+    }
+}
+
+/* A file of a megabyte must not take its square. */
+static void an_article_takes_no_more_room_than_its_paragraphs(void **state) {
+    (void)state;
+    qa_set set;
+    assert_ok(qa_set_open(&set, write_article(500, 8), false, &err), &err);
+    assert_int_equal(set.n_questions, 500);
+    assert_int_equal(set.n_pool, 500);
+    qa_set_free(&set);
+}
+
 static void what_a_set_of_questions_lacks_is_named(void **state) {
     static const struct {
         const char *text;
@@ -641,6 +686,7 @@ static void what_a_set_of_questions_lacks_is_named(void **state) {
         {"{\"data\": []}", false, "a question"},
         {"[{}]", true, "\"question\""},
         {"[{\"question\": \"a\"}]", true, "\"answer\""},
+        {"[{\"question\": \"a\", \"answer\": \"\"}]", true, "\"answer\""},
         {"[{\"question\": \"a\", \"answer\": \"b\"}]", true, "\"context\""},
         {"[{\"question\": \"a\", \"answer\": \"b\", \"context\": [1]}]", true, "[title"},
         {"[]", true, "a question"},
@@ -681,6 +727,8 @@ int main(void) {
         cmocka_unit_test(keys_and_values_of_a_haystack_are_all_different),
         cmocka_unit_test(a_sample_depends_on_seed_task_length_and_number_alone),
         cmocka_unit_test(samples_are_the_same_on_every_machine),
+        cmocka_unit_test(a_question_that_does_not_fit_is_found_before_any_is_asked),
+        cmocka_unit_test(an_article_takes_no_more_room_than_its_paragraphs),
         cmocka_unit_test(what_a_set_of_questions_lacks_is_named),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);

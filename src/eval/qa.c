@@ -22,11 +22,10 @@ static int64_t gather(const qa_set *s, const qa_question *q, int64_t n, draw *d,
     uint64_t order = draw_next(d), more = draw_next(d);
     int64_t taken = 0;
     for (int64_t i = 0; i < q->n_own && taken < n; i++)
-        if (!is_in(out, taken, s->pool[q->first + i]))
-            out[taken++] = (int32_t)s->pool[q->first + i];
+        if (!is_in(out, taken, s->pool[q->own + i])) out[taken++] = (int32_t)s->pool[q->own + i];
     for (int64_t i = 0; i < q->n_more && taken < n; i++) {
         int64_t at = (int64_t)order_at(more, (uint64_t)q->n_more, (uint64_t)i);
-        int32_t number = (int32_t)s->pool[q->first + q->n_own + at];
+        int32_t number = (int32_t)s->pool[q->more + at];
         if (!is_in(out, taken, number)) out[taken++] = number;
     }
     int64_t n_near = taken; /* what comes now is distinct by itself */

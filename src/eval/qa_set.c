@@ -38,7 +38,6 @@ static msa_status pool_document(qa_set *s, const char *text, msa_error *err) {
     return MSA_OK;
 }
 
-/* `first` to where the pool ends are its documents, n_own of them its own. */
 static msa_status add_question(qa_set *s, qa_question q, msa_error *err) {
     void *questions = s->questions;
     bool room = mem_grow(&questions, &s->question_capacity, (size_t)s->n_questions + 1,
@@ -51,41 +50,41 @@ static msa_status add_question(qa_set *s, qa_question q, msa_error *err) {
 
 /* ---- SQuAD ----------------------------------------------------------------------------------- */
 
-/* The texts of a question's answers; NULL where it has none, or no memory. */
+/* The texts of a question's answers; the caller's. NULL without memory. */
 static json_t *answer_texts(json_t *answers) {
     json_t *texts = json_array(), *answer;
     size_t i;
     json_array_foreach(answers, i, answer) {
         json_t *text = json_object_get(answer, "text");
-        if (json_is_string(text) && json_string_length(text)) json_array_append(texts, text);
+        if (json_string_length(text) && json_array_append(texts, text) != 0)
+            return json_decref(texts), NULL;
     }
-    if (json_array_size(texts)) return texts;
-    json_decref(texts);
-    return NULL;
+    return texts;
 }
 
-/* The paragraphs of an article lie in the pool from `first`; the i-th is asked about. Its own
- * number is repeated in front of them, so that a question's list is one run. */
+/* The questions of the i-th of an article's n paragraphs, which lie in the pool from `first`. */
 static msa_status add_paragraph(qa_set *s, json_t *paragraph, int64_t first, int64_t n, size_t i,
                                 msa_error *err) {
     json_t *asked, *list = json_object_get(paragraph, "qas");
     size_t k;
-    int64_t start = s->n_pool;
     msa_status status = MSA_OK;
-    for (int64_t j = -1; j < n && status == MSA_OK; j++) {
-        int64_t number = s->pool[first + (j < 0 ? (int64_t)i : j)];
-        status = pool_document(s, s->documents[number], err);
-    }
     json_array_foreach(list, k, asked) {
         json_t *text = json_object_get(asked, "question");
         json_t *answers = answer_texts(json_object_get(asked, "answers"));
-        if (status == MSA_OK && json_is_string(text) && answers &&
+        if (!answers) return no_memory(err);
+        if (status == MSA_OK && json_is_string(text) && json_array_size(answers) &&
             !json_is_true(json_object_get(asked, "is_impossible"))) {
             /* The set's tree keeps the array alive. */
             if (json_object_set(asked, "texts", answers) != 0) status = no_memory(err);
             if (status == MSA_OK)
-                status = add_question(
-                    s, (qa_question){json_string_value(text), answers, start, 1, n}, err);
+                status = add_question(s,
+                                      (qa_question){.text = json_string_value(text),
+                                                    .answers = answers,
+                                                    .own = first + (int64_t)i,
+                                                    .n_own = 1,
+                                                    .more = first,
+                                                    .n_more = n},
+                                      err);
         }
         json_decref(answers);
     }
@@ -146,7 +145,7 @@ static msa_status read_hotpot(qa_set *s, msa_error *err) {
         json_t *context = json_object_get(entry, "context");
         int64_t first = s->n_pool;
         if (!json_is_string(text)) return lacks(err, "\"question\"", i);
-        if (!json_is_string(answer)) return lacks(err, "\"answer\"", i);
+        if (!json_string_length(answer)) return lacks(err, "\"answer\"", i);
         if (!json_array_size(context)) return lacks(err, "a list \"context\"", i);
         json_array_foreach(context, k, document) {
             status = pool_hotpot(s, document, i, err);
@@ -155,9 +154,12 @@ static msa_status read_hotpot(qa_set *s, msa_error *err) {
         json_t *answers = json_pack("[O]", answer);
         if (!answers || json_object_set(entry, "texts", answers) != 0) status = no_memory(err);
         if (status == MSA_OK)
-            status = add_question(
-                s, (qa_question){json_string_value(text), answers, first, s->n_pool - first, 0},
-                err);
+            status = add_question(s,
+                                  (qa_question){.text = json_string_value(text),
+                                                .answers = answers,
+                                                .own = first,
+                                                .n_own = s->n_pool - first},
+                                  err);
         json_decref(answers);
         if (status != MSA_OK) return status;
     }

@@ -11,9 +11,9 @@
 
 typedef struct qa_question {
     const char *text;
-    json_t *answers; /* strings; at least one */
-    int64_t first;   /* in the set's pool: n_own documents it is asked about, and behind them n_more
-                        of the same article, it among them */
+    json_t *answers;   /* strings; at least one */
+    int64_t own, more; /* in the set's pool: n_own documents it is asked about, and n_more of the
+                          same article, those among them */
     int64_t n_own, n_more;
 } qa_question;
 
