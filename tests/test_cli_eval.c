@@ -158,6 +158,21 @@ static void a_grid_is_a_table_and_a_picture(void **state) {
     json_decref(all);
 }
 
+static void a_grid_shows_every_length(void **state) {
+    char line[512];
+    (void)state;
+    int n = snprintf(line, sizeof line,
+                     "msa eval needle " TINY "--depths 50 --samples 1 --lengths 700");
+    for (int length = 701; length <= 716; length++)
+        n += snprintf(line + n, sizeof line - (size_t)n, ",%d", length);
+    outcome o = workplace_run(&place, line);
+    assert_int_equal(o.code, 0);
+    assert_non_null(strstr(o.out, " 715\n"));
+    assert_non_null(strstr(o.out, "dense\ndepth  716\n50 %"));
+    assert_non_null(strstr(o.out, "proxy\ndepth  716\n50 %"));
+    outcome_free(&o);
+}
+
 static void a_question_can_be_looked_at(void **state) {
     (void)state;
     outcome o = workplace_run(&place, "msa eval passkey " TINY "--lengths 400 --show 3");
@@ -185,6 +200,7 @@ int main(void) {
         cmocka_unit_test(dense_that_fails_voids_the_comparison),
         cmocka_unit_test(answers_are_kept_and_not_asked_again),
         cmocka_unit_test(a_grid_is_a_table_and_a_picture),
+        cmocka_unit_test(a_grid_shows_every_length),
         cmocka_unit_test(a_question_can_be_looked_at),
         cmocka_unit_test(the_trainers_tasks_and_mqar_are_asked),
     };

@@ -124,7 +124,8 @@ MSA_API msa_status msa_eval_get_question(msa_eval *eval, size_t i, msa_eval_ques
  * p_value is of McNemar's exact test: of the samples whose scores differ from dense, as many or
  * more on one side by chance. */
 typedef struct msa_eval_row {
-    const char *task; /* "average" for the mean of a length's tasks, where there are several */
+    const char *task; /* "average" for the mean of a length's tasks, where there are several; a
+                         task asked at several depths counts once for each */
     int64_t length;
     double depth; /* NaN: none */
     const char *selector;

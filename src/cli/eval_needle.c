@@ -25,7 +25,7 @@ static const help_page PAGE = {
 
 /* ---- table ----------------------------------------------------------------------------------- */
 
-enum { SHOWN_LENGTHS = 16 };
+enum { SHOWN_LENGTHS = 16 }; /* in a table; more of them take another */
 
 /* Rows of one selector are n_selectors apart: lengths, then depths. */
 static const msa_eval_row *row_at(const exam_args *args, const msa_eval_row *rows,
@@ -34,14 +34,18 @@ static const msa_eval_row *row_at(const exam_args *args, const msa_eval_row *row
     return &rows[(length * (size_t)args->depths.n + depth) * n_selectors + selector];
 }
 
-static msa_status print_selector(const exam_args *args, const msa_eval_row *rows,
-                                 const msa_eval_info *info, size_t selector, msa_error *err) {
+/* The lengths from `first` on. */
+static msa_status print_part(const exam_args *args, const msa_eval_row *rows,
+                             const msa_eval_info *info, size_t selector, size_t first,
+                             msa_error *err) {
     table_column columns[1 + SHOWN_LENGTHS] = {{.key = "depth", .heading = "depth"}};
     char headings[SHOWN_LENGTHS][24];
-    size_t n = (size_t)args->lengths.n < SHOWN_LENGTHS ? (size_t)args->lengths.n : SHOWN_LENGTHS;
+    size_t n = (size_t)args->lengths.n - first;
+    if (n > SHOWN_LENGTHS) n = SHOWN_LENGTHS;
     json_t *list = json_array();
     for (size_t l = 0; l < n; l++) {
-        snprintf(headings[l], sizeof headings[l], "%lld", (long long)args->lengths.values[l]);
+        snprintf(headings[l], sizeof headings[l], "%lld",
+                 (long long)args->lengths.values[first + l]);
         columns[1 + l] = (table_column){.key = headings[l], .heading = headings[l]};
     }
     for (size_t d = 0; d < (size_t)args->depths.n; d++) {
@@ -51,12 +55,20 @@ static msa_status print_selector(const exam_args *args, const msa_eval_row *rows
         for (size_t l = 0; l < n; l++)
             json_object_set_new(
                 line, headings[l],
-                json_number(row_at(args, rows, info->n_selectors, l, d, selector)->score));
+                json_number(row_at(args, rows, info->n_selectors, first + l, d, selector)->score));
         json_array_append_new(list, line);
     }
-    printf("%s%s\n", selector ? "\n" : "", info->selectors[selector]);
+    printf("%s%s\n", selector || first ? "\n" : "", info->selectors[selector]);
     msa_status status = table_print(columns, 1 + n, list, err);
     json_decref(list);
+    return status;
+}
+
+static msa_status print_selector(const exam_args *args, const msa_eval_row *rows,
+                                 const msa_eval_info *info, size_t selector, msa_error *err) {
+    msa_status status = MSA_OK;
+    for (size_t l = 0; l < (size_t)args->lengths.n && status == MSA_OK; l += SHOWN_LENGTHS)
+        status = print_part(args, rows, info, selector, l, err);
     return status;
 }
 

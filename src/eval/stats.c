@@ -30,11 +30,10 @@ interval pairs_interval(const pairs *p) {
 
 double pairs_p_value(const pairs *p) {
     int64_t n = p->n_better + p->n_worse, k = p->n_better < p->n_worse ? p->n_better : p->n_worse;
-    double sum = 0;
+    double sum = 0, log_p = -(double)n * log(2); /* of i heads; lgamma would write a global */
     for (int64_t i = 0; i <= k; i++) {
-        double log_choose =
-            lgamma((double)n + 1) - lgamma((double)i + 1) - lgamma((double)(n - i) + 1);
-        sum += exp(log_choose - (double)n * log(2));
+        sum += exp(log_p);
+        log_p += log((double)(n - i) / (double)(i + 1));
     }
     return fmin(1, 2 * sum);
 }
