@@ -172,6 +172,28 @@ static void a_model_with_an_index_may_be_run_with_any(void **state) {
     session_case_close(&f);
 }
 
+/* Then nothing is selected, whatever would select. */
+static void every_layer_may_be_dense_with_any(void **state) {
+    (void)state;
+    session_case f = session_case_family(SESSION_M3);
+    msa_session_params p = session_case_params(&f, MSA_ATTN_DENSE);
+    float dense[SESSION_VOCAB];
+    msa_session *s = session_case_start(&f, &p);
+    session_case_feed(s, f.ids, SESSION_N);
+    memcpy(dense, msa_session_logits(s), sizeof dense);
+    msa_session_free(s);
+    for (int kind = MSA_SELECTOR_INDEX; kind <= MSA_SELECTOR_ORACLE; kind++) {
+        p = session_case_params(&f, MSA_ATTN_MSA);
+        p.selector = (msa_selector)kind;
+        p.dense_layers[0] = ((uint64_t)1 << f.tiny->params.n_layers) - 1;
+        s = session_case_start(&f, &p);
+        session_case_feed(s, f.ids, SESSION_N);
+        assert_memory_equal(msa_session_logits(s), dense, sizeof dense);
+        msa_session_free(s);
+    }
+    session_case_close(&f);
+}
+
 static void one_by_one_and_chunks_select_the_same(void **state) {
     (void)state;
     session_case f = session_case_family(2);
@@ -317,6 +339,7 @@ int main(void) {
         cmocka_unit_test(chance_hangs_on_seed_layer_position_and_group),
         cmocka_unit_test(every_selector_matches_the_double_reference),
         cmocka_unit_test(a_model_with_an_index_may_be_run_with_any),
+        cmocka_unit_test(every_layer_may_be_dense_with_any),
         cmocka_unit_test(one_by_one_and_chunks_select_the_same),
         cmocka_unit_test(threads_change_no_bit_and_the_seed_changes_random_alone),
         cmocka_unit_test(forks_and_rewinds_keep_the_past),

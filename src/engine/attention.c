@@ -28,7 +28,8 @@ msa_status attention_create(attention *a, const msa_session_params *params, cons
                                .init = params->init},
                      .n_threads = params->n_threads,
                      .msa = msa,
-                     .indexed = msa && params->selector == MSA_SELECTOR_INDEX};
+                     .indexed = msa && params->selector == MSA_SELECTOR_INDEX,
+                     .shared = msa && params->selector == MSA_SELECTOR_SHARED};
     memcpy(a->dense_layers, params->dense_layers, sizeof a->dense_layers);
     for (int32_t layer = 0; layer < p->n_layers; layer++) {
         bool dense = attention_is_dense(a, layer);

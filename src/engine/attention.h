@@ -15,7 +15,8 @@ typedef struct attention {
     const msa_kv *kv;
     msa_shape shape;
     int32_t n_threads;
-    bool msa, indexed; /* indexed: the index branch selects */
+    bool msa;
+    bool indexed, shared; /* whose keys the third lane holds: the index branch's, the mean ones */
     uint64_t dense_layers[4];
     bool any_dense, any_msa;
 

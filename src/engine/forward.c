@@ -209,11 +209,10 @@ static msa_status run_layer(forward *f, msa_kv_seq *seq, int32_t layer, int64_t 
     const weights *w = f->model->weights;
     const attention *a = &f->attention;
     bool indexed = a->indexed && layer >= w->arch.n_dense_layers;
-    bool shared = a->msa && a->selector.kind == MSA_SELECTOR_SHARED;
     make_qkv(f, &w->layers[layer], indexed ? &w->index[layer] : NULL, n);
-    msa_status status = shared ? mean_keys(f, n, err) : MSA_OK;
+    msa_status status = a->shared ? mean_keys(f, n, err) : MSA_OK;
     if (!status)
-        status = kv_write_threads(seq, layer, 0, n, f->k, f->v, indexed || shared ? f->ki : NULL,
+        status = kv_write_threads(seq, layer, 0, n, f->k, f->v, indexed || a->shared ? f->ki : NULL,
                                   f->n_threads, err);
     if (status) return status;
     double start = omp_get_wtime();
