@@ -46,7 +46,7 @@ static void a_contradiction_with_the_model_names_the_flags(void **state) {
         {"msa map " MODEL " -f LICENSE --layer 4 --layers-dense 4", 2, "--layer"},
         {"msa eval ppl " MODEL " -f LICENSE -c 1", 2, "-c"},
         {"msa eval ppl " MODEL " -f LICENSE --selectors dense,best", 2, "'best'"},
-        {"msa eval ppl " MODEL " -f LICENSE --selectors index", 1, "index"},
+        {"msa eval ppl " MODEL " -f LICENSE --selectors dense,index", 1, "--selectors: "},
         {"msa eval ppl " MODEL " -f LICENSE --by-position 0", 2, "'powers'"},
         {"msa eval ppl " MODEL " -f LICENSE --by-position half", 2, "'half'"},
     };

@@ -204,6 +204,19 @@ static msa_status add_runs(eval_work *w, const char *names, const msa_model *mod
     return status;
 }
 
+/* The reason why one can't be is told now, not when the others are done. */
+static msa_status try_runs(const eval_work *w, const msa_model *model, msa_error *err) {
+    msa_status status = MSA_OK;
+    for (size_t i = 0; i < w->n_runs && status == MSA_OK; i++) {
+        msa_session_params small = w->runs[i].params;
+        msa_session *session = NULL;
+        small.n_ctx = 64;
+        status = msa_session_create(&session, model, &small, err);
+        msa_session_free(session);
+    }
+    return status == MSA_OK ? status : fail_prefix(err, status, "--selectors: ");
+}
+
 /* ---- results -------------------------------------------------------------------------------- */
 
 static ppl_mean mean_of(const eval_work *w, size_t run, int64_t first, int64_t end) {
@@ -373,6 +386,7 @@ static msa_status evaluate(const eval_args *args, const msa_model *model, const 
     params.n_ctx = (int32_t)w.n_ctx;
     params.attn = MSA_ATTN_MSA;
     status = add_runs(&w, args->selectors, model, &params, err);
+    if (status == MSA_OK && args->selectors) status = try_runs(&w, model, err);
     if (status == MSA_OK) {
         settings_announce(&params, model);
         fprintf(stderr, "text       %s, %zu tokens in pieces of %lld, %lld of them scored\n",
