@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import unittest
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 ROOT = Path(os.environ.get("MSA_TEST_ROOT", Path(__file__).resolve().parent.parent))
@@ -26,19 +27,19 @@ sys.dont_write_bytecode = True
 from claims import NO, UNDECIDED, YES, decide  # noqa: E402
 from description import Description, Mistake, merge  # noqa: E402
 from figures import Figure, Value, difference, wilson  # noqa: E402
-from records import RunLog  # noqa: E402
+from records import RunLog, read_lines  # noqa: E402
+from svg import draw_lines  # noqa: E402
 
 
-def driver(out, *flags, what="paper"):
+def driver(out, *flags, what="paper", msa=MSA):
     description = f"examples/paper/{what}.json"
     command = [sys.executable, "-B", TOOL, description, "--tiny", "--threads", "1"]
-    return [str(word) for word in [*command, "--out", out, "--msa", MSA, *flags]]
+    return [str(word) for word in [*command, "--out", out, "--msa", msa, *flags]]
 
 
-def run(out, *flags, what="paper"):
-    return subprocess.run(
-        driver(out, *flags, what=what), cwd=ROOT, capture_output=True, text=True, timeout=300
-    )
+def run(out, *flags, what="paper", msa=MSA):
+    command = driver(out, *flags, what=what, msa=msa)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
 def pictures_of(out):
@@ -51,7 +52,7 @@ def last_exam(run_folder):
 
 class Workplace(unittest.TestCase):
     def setUp(self):
-        self.out = Path(tempfile.mkdtemp(prefix="msa-experiment-")) / "out"
+        self.out = Path(tempfile.mkdtemp(prefix="msa-experiment-")) / "an out folder"
 
     def tearDown(self):
         shutil.rmtree(self.out.parent)
@@ -90,6 +91,15 @@ class WholeExperiment(Workplace):
         self.assertNotIn("VOID", text)
         self.assertIn("100.0", text.splitlines()[0])
 
+        # Part of an evaluation is no figure, and a log may end before its first step.
+        for path in self.out.glob("results/retrieval-full-*.json"):
+            path.write_text(path.read_text().replace('"done"', '"interrupted"'))
+        text = self.succeed("--report-only")
+        self.assertTrue(text.startswith("**Not measured yet: Full solves"), text[:80])
+        for path in self.out.glob("runs/*/log.jsonl"):
+            path.write_text(path.read_text().partition("\n")[0] + "\n{")
+        self.assertIn("Tokens of a run: 0,", self.succeed("--report-only"))
+
     def test_other_settings_are_refused_until_told_to_redo(self):
         one = ("--set", "seeds=[1]")
         other = (*one, "--set", "values.steps=8")
@@ -121,6 +131,8 @@ class WholeExperiment(Workplace):
         self.assertTrue(text.startswith("**VOID: "), text[:80])
         self.assertIn("diverged", text.splitlines()[0])
         self.assertFalse(list(self.out.glob("results/*.jsonl")))
+        again = self.succeed("--set", f"set={json.dumps(settings)}", "--set", "seeds=[1]")
+        self.assertEqual(again, text)  # nothing is left to do
 
     def test_ablations_are_judged(self):
         text = self.succeed(what="ablations")
@@ -172,6 +184,50 @@ class Interrupted(Workplace):
             )
 
 
+class Trouble(Workplace):
+    """With a program that takes any configuration, and then does what the test says."""
+
+    def program(self, train):
+        path = self.out.parent / "program"
+        path.write_text(f'#!/bin/sh\ncase "$*" in *--check*) exit 0 ;; esac\n{train}\n')
+        path.chmod(0o755)
+        return path
+
+    def test_a_run_that_is_killed_is_no_success(self):
+        done = run(self.out, msa=self.program("kill -9 $$"))
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("train full, seed 1 was killed", done.stderr)
+
+    def test_runs_that_can_not_write_checkpoints_yet_are_interrupted_too(self):
+        program = self.program("exec sleep 60")
+        command = driver(self.out, "--jobs", "2", msa=program)
+        child = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        record = self.out / "runs/pt-1/experiment.json"
+        while child.poll() is None and not record.with_suffix(".txt").exists():
+            time.sleep(0.01)
+        time.sleep(0.2)
+        child.send_signal(signal.SIGINT)
+        said = child.communicate(timeout=30)[1]
+        self.assertEqual(child.returncode, 130, said)
+        self.assertEqual(json.loads(record.read_text())["status"], "interrupted")
+
+    def test_what_can_not_be_written_is_told_in_a_line(self):
+        self.out.write_text("a file")
+        done = run(self.out, msa=self.program("exit 0"))
+        self.assertEqual(done.returncode, 1)
+        self.assertTrue(done.stderr.startswith(f"experiment: {self.out}"), done.stderr)
+
+    def test_an_error_of_the_driver_stops_the_runs(self):
+        # The second run's folder can't be made.
+        (self.out / "runs").mkdir(parents=True)
+        (self.out / "runs/pt-1").write_text("a file")
+        started = time.monotonic()
+        done = run(self.out, "--jobs", "2", msa=self.program("exec sleep 60"))
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("pt-1", done.stderr)
+        self.assertLess(time.monotonic() - started, 30)
+
+
 class Descriptions(unittest.TestCase):
     def refuse(self, change, word):
         with self.assertRaises(Mistake) as raised:
@@ -182,6 +238,9 @@ class Descriptions(unittest.TestCase):
         self.refuse("colour", "KEY=JSON")
         self.refuse("colour=1", "unknown key 'colour'")
         self.refuse('seeds="1"', "wrong type")
+        self.refuse("seeds=[1,2,1]", "each once")
+        self.refuse('seeds=["1"]', "each once")
+        self.refuse('evaluations.text.command="ppl \'{model}"', "quotation")
         self.refuse('set=["data.text={nothing}"]', "{nothing}")
         self.refuse('tables.t={"rows": ["speed"], "columns": []}', "no 'speed'")
         self.refuse('files.manual="/no/such*"', "/no/such*")
@@ -231,6 +290,12 @@ class Figures(unittest.TestCase):
         self.assertAlmostEqual((low + high) / 2, -0.04)
         self.assertAlmostEqual((high - low) / 2, 1.96 * math.sqrt(5 - 16 / 102) / 102)
 
+    def test_a_seed_that_diverges_is_worse_than_any_number(self):
+        a = Figure({1: Value(-math.inf), 2: Value(0.5, 10)}, "share")
+        gap = difference(a, figure("share", {1: 1.0, 2: 1.0}, n=10))
+        self.assertEqual(gap.mean, -math.inf)
+        self.assertIsNone(gap.interval)
+
     def test_rules_decide(self):
         self.assertEqual(decide("worse", 0.2, (0.1, 0.3), 0.1), YES)
         self.assertEqual(decide("worse", 0.2, (-0.1, 0.5), 0.1), UNDECIDED)
@@ -243,6 +308,19 @@ class Figures(unittest.TestCase):
         self.assertEqual(decide("not_worse", 0.05, None, 0.1), YES)
         self.assertEqual(decide("worse", math.inf, None, 0.1), YES)
         self.assertEqual(decide("same", math.inf, None, 0.1), NO)
+
+
+class Files(unittest.TestCase):
+    def test_lines_that_are_no_objects_are_left_out(self):
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(b'{"a": 1}\n7\nnull\n\n{"b": "\xc3\n{"c": 3}\n{"d": "\xe2\x82')
+            file.flush()
+            self.assertEqual(read_lines(file.name), [{"a": 1}, {"c": 3}])
+
+    def test_pictures_hold_any_name(self):
+        lines = [("a < b & c", [(16, 0.5, None), (64, 0.25, (0.1, 0.4))])]
+        text = draw_lines(lines, "<title> & more", "length", {"keys & more": 32})
+        self.assertEqual(ElementTree.fromstring(text)[0].text, "<title> & more")
 
 
 if __name__ == "__main__":

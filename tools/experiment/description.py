@@ -134,7 +134,7 @@ class Description:
         self.sources = {name: find_file(name, of) for name, of in d["files"].items()}
         self.files = {name: self.file_at(name) for name in d["files"]}
         self.runs = self.spell_out_runs()
-        self.trainings = {}
+        self.trainings, self.evaluated = {}, {}
         self.jobs = self.spell_out_jobs()
 
     def read(self, tiny):
@@ -161,6 +161,9 @@ class Description:
         for key, value in d.items():
             if not isinstance(value, KEYS[key]):
                 raise Mistake(f"{where}: '{key}' has the wrong type: {type(value).__name__}")
+        seeds = d["seeds"]
+        if not all(type(seed) is int for seed in seeds) or len(set(seeds)) < len(seeds):
+            raise Mistake(f"{where}: seeds: expected whole numbers, each once, found {seeds}")
         for section, keys in (
             ("runs", RUN_KEYS),
             ("evaluations", EVALUATION_KEYS),
@@ -245,6 +248,14 @@ class Description:
 
         return PLACE.sub(place, text)
 
+    def words(self, command, **values):
+        """The words of a command, the places in each filled: a path may hold spaces."""
+        try:
+            words = shlex.split(command)
+        except ValueError as problem:
+            raise Mistake(f"{self.path}: command '{command}': {problem}") from None
+        return [self.fill(word, **values) for word in words]
+
     def spell_out_runs(self):
         """Seed by seed, so that what is finished early is whole."""
         runs = []
@@ -275,14 +286,12 @@ class Description:
         selectors = self.d["runs"][run.name].get("evaluate", {}).get(name)
         if selectors is None:
             selectors = entry.get("selectors", "dense")
-        return shlex.split(
-            self.fill(
-                "eval " + entry["command"],
-                model=run.model,
-                config=self.config,
-                selectors=selectors,
-                results=self.results(name, run),
-            )
+        return self.words(
+            "eval " + entry["command"],
+            model=run.model,
+            config=self.config,
+            selectors=selectors,
+            results=self.results(name, run),
         )
 
     def evaluations_of(self, run):
@@ -304,7 +313,9 @@ class Description:
             for name in self.evaluations_of(run):
                 record = self.results(name, run).with_suffix(".json")
                 command = self.evaluation_command(name, run)
-                jobs.append(Job(f"{name} of {run.name}", run, command, record, [train]))
+                evaluation = Job(f"{name} of {run.name}", run, command, record, [train])
+                self.evaluated[name, run.name, run.seed] = evaluation
+                jobs.append(evaluation)
         return jobs + self.spell_out_pictures()
 
     def spell_out_pictures(self):
@@ -329,9 +340,8 @@ class Description:
 
     def picture_command(self, name, to=None):
         folders = {f"{run.name}-{run.seed}": run.folder for run in self.runs}
-        command = self.fill(self.d["pictures"][name]["command"], **folders)
         to = to or self.out / "pictures" / f"{name}.png"
-        return shlex.split(command) + ["-o", str(to)]
+        return [*self.words(self.d["pictures"][name]["command"], **folders), "-o", str(to)]
 
 
 def find_file(name, of):

@@ -1,7 +1,8 @@
 """What a report says of how it was made: seeds, data, machine, time, commands."""
 
-from markdown import quote
-from work import duration, read_json
+import shlex
+
+from work import duration, read_json, record_of
 
 
 def phases_of(start):
@@ -37,7 +38,7 @@ class Facts:
             "alike for all runs."
         )
         lines.append(f"- Data: {self.data_line(starts[0])}")
-        tokens = sorted({log.tokens for log in logs if log.tokens})
+        tokens = sorted({log.tokens for log in logs if log.tokens}) or [0]
         lines.append(
             f"- Tokens of a run: {tokens[0]:,}"
             + (f" to {tokens[-1]:,}" if len(tokens) > 1 else "")
@@ -58,7 +59,7 @@ class Facts:
             for job in self.jobs:
                 kind = "train" if job.command[0] == "train" else job.kind.partition(" of ")[0]
                 if kind == name and job.run.seed == first:
-                    lines.append(" ".join(["msa", *map(quote, job.command)]))
+                    lines.append(shlex.join(["msa", *job.command]))
             if lines:
                 title = self.d["evaluations"].get(name, {}).get("title", "")
                 text = f"### {name}\n\n" + (f"{title}\n\n" if title else "")
@@ -123,7 +124,7 @@ class Facts:
     def time_line(self):
         seconds = {"train": 0.0, "other": 0.0}
         for job in self.jobs:
-            record = self.records.job_record(job)
+            record = record_of(job)
             if record and job.command[0] == "train":  # the log knows of a driver that was killed
                 seconds["train"] += max(record["seconds"], self.records.log(job.run).seconds)
             elif record:

@@ -90,7 +90,7 @@ def difference(a, b):
     agree to the last answer, the exam may still be too short to tell."""
     seeds = [s for s in a.by_seed if s in b.by_seed]
     pairs = {s: a.by_seed[s] - b.by_seed[s] for s in seeds}
-    if a.unit != "share":
+    if a.unit != "share" or not all(map(math.isfinite, pairs.values())):
         return Difference(pairs, 0.0)
     gaps = []
     for s in seeds:

@@ -1,7 +1,6 @@
 """How numbers, tables and commands are written."""
 
 import math
-import re
 
 
 def number(value, unit, digits=None):
@@ -30,7 +29,3 @@ def table(head, rows):
 
 def anchor(name):
     return f"[{name}](#{name.replace(' ', '-')})"
-
-
-def quote(word):
-    return word if re.fullmatch(r"[\w./=,:+%@-]+", word) else "'" + word.replace("'", "'\\''") + "'"

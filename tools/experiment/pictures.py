@@ -1,5 +1,7 @@
 """The pictures of a report: drawn of the logs, or taken over from where a job drew them."""
 
+import math
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -7,6 +9,7 @@ from pathlib import Path
 import svg
 from description import Mistake
 from markdown import table
+from records import RunLog
 
 
 class Pictures:
@@ -33,7 +36,7 @@ class Pictures:
                 shutil.copyfile(drawn, path)
         if not path.exists():
             return f"(the picture '{name}' is not drawn yet)"
-        shown = " ".join(["msa", *command])
+        shown = shlex.join(["msa", *command])
         return f"![{entry['title']}]({self.link(path)})\n\n*{entry['title']}.* `{shown}`"
 
     def layers(self, run_name):
@@ -69,7 +72,7 @@ class Pictures:
             points = []
             for x in entry["at"]:
                 figure = self.records.figure(entry["measure"], run, selector, **{entry["over"]: x})
-                if figure:
+                if figure and math.isfinite(figure.mean):
                     points.append((x, figure.mean, figure.interval))
             if points:
                 lines.append((title, points))
@@ -86,7 +89,7 @@ class Pictures:
     def draw(self, name, path):
         """With msa plot, of the logs that are there."""
         command = self.description.picture_command(name, path)
-        logs = [part for part in command[1:-2] if Path(part).exists()]
+        logs = [part for part in command[1:-2] if RunLog(part).steps]
         if logs:
             made = subprocess.run(
                 [self.program, command[0], *logs, "-o", str(path)],

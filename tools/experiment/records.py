@@ -14,7 +14,7 @@ import math
 from pathlib import Path
 
 from figures import MORE_IS_BETTER, Figure, Value
-from work import read_json
+from work import read_json, status_of
 
 # Selectors that stand for "what the model was trained with".
 OWN = ("own", "index")
@@ -23,18 +23,19 @@ QUESTION = ("task", "length", "depth", "sample")
 
 
 def read_lines(path):
-    """Objects of a file of JSON lines; a last line cut short by a kill is left out."""
+    """Objects of a file of JSON lines; what is none, as a last line cut short, is left out."""
     try:
-        lines = Path(path).read_text().split("\n")
+        lines = Path(path).read_bytes().split(b"\n")
     except OSError:
         return []
     objects = []
     for line in lines:
-        if line.strip():
-            try:
-                objects.append(json.loads(line))
-            except ValueError:
-                continue
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(found, dict):
+            objects.append(found)
     return objects
 
 
@@ -78,13 +79,8 @@ class Records:
             self.logs[run.folder] = RunLog(run.log)
         return self.logs[run.folder]
 
-    def job_record(self, job):
-        record = read_json(job.record)
-        return record if record and record["print"] == job.print else None
-
     def status(self, run):
-        record = self.job_record(self.description.trainings[run.name, run.seed])
-        return record["status"] if record else "to do"
+        return status_of(self.description.trainings[run.name, run.seed])
 
     def figure(self, measure_name, run_name, selector, **where):
         """The measure of one column, over the seeds that have it; empty where none has. `where`
@@ -156,6 +152,10 @@ class Records:
         return Value(means[how])
 
     def of_results(self, measure, evaluation, run, selector):
+        """Of a whole evaluation: the part that an interrupted one answered is another exam."""
+        job = self.description.evaluated.get((evaluation, run.name, run.seed))
+        if job is None or status_of(job) != "done":
+            return None
         path = self.description.results(evaluation, run)
         if path not in self.results:
             self.results[path] = read_lines(path) or read_printed(path.with_suffix(".txt"))

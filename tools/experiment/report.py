@@ -13,6 +13,7 @@ from markdown import number
 from pictures import Pictures
 from records import Records
 from tables import Tables
+from work import is_settled
 
 
 class Report:
@@ -54,16 +55,12 @@ class Report:
                     f"{claim['name']}: {self.tables.value_of(claim, seen.of)}; the comparison "
                     f"counts (void below {number(seen.margin, seen.of.unit)})."
                 )
-        left = [job for job in self.description.jobs if not self.is_settled(job)]
+        left = [job for job in self.description.jobs if not is_settled(job)]
         if left:
             lines.append(
                 f"**Not finished: {len(left)} of {len(self.description.jobs)} jobs are missing.**"
             )
         return "\n\n".join(lines)
-
-    def is_settled(self, job):
-        record = self.records.job_record(job)
-        return self.records.status(job.run) == "diverged" or record and record["status"] == "done"
 
     def write(self):
         template = self.description.path.parent / self.d["template"]

@@ -1,6 +1,7 @@
 """Small SVG pictures: mass by layer and group, and a share over lengths."""
 
 import math
+from html import escape
 
 CELL, LEFT, TOP, GAP = 64, 70, 64, 40
 COLOURS = ["#8a94a6", "#e0590b", "#1f77b4", "#2ca02c", "#9467bd", "#c9a400", "#d6277b", "#17becf"]
@@ -9,9 +10,9 @@ COLOURS = ["#8a94a6", "#e0590b", "#1f77b4", "#2ca02c", "#9467bd", "#c9a400", "#d
 def begin(width, height, title):
     return [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'font-family="sans-serif" font-size="13"><title>{title}</title>',
+        f'font-family="sans-serif" font-size="13"><title>{escape(title)}</title>',
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
-        f'<text x="16" y="20" font-size="15">{title}</text>',
+        f'<text x="16" y="20" font-size="15">{escape(title)}</text>',
     ]
 
 
@@ -78,13 +79,13 @@ def draw_lines(lines, title, over, marks):
     for n in sorted({p[0] for _, points in lines for p in points}):
         y = height - bottom + 18
         out.append(f'<text x="{x_of(n):.1f}" y="{y}" text-anchor="middle">{n}</text>')
-    out.append(f'<text x="{LEFT}" y="{height - 12}">{over}</text>')
+    out.append(f'<text x="{LEFT}" y="{height - 12}">{escape(over)}</text>')
     for name, n in marks.items():
         x = x_of(n)
         out.append(
             f'<path d="M{x:.1f} {TOP}V{height - bottom}" stroke="#20242c" stroke-dasharray="4"/>'
         )
-        out.append(f'<text x="{x + 4:.1f}" y="{TOP - 6}">{name}</text>')
+        out.append(f'<text x="{x + 4:.1f}" y="{TOP - 6}">{escape(name)}</text>')
     for i, (name, points) in enumerate(lines):
         colour = COLOURS[i % len(COLOURS)]
         path = "L".join(f"{x_of(n):.1f} {y_of(share):.1f}" for n, share, _ in points)
@@ -97,5 +98,5 @@ def draw_lines(lines, title, over, marks):
             out.append(f'<circle cx="{x:.1f}" cy="{y_of(share):.1f}" r="3" fill="{colour}"/>')
         y = TOP + 14 + 18 * i
         out.append(f'<path d="M{width - right + 16} {y}h20" stroke="{colour}" stroke-width="3"/>')
-        out.append(f'<text x="{width - right + 42}" y="{y + 4}">{name}</text>')
+        out.append(f'<text x="{width - right + 42}" y="{y + 4}">{escape(name)}</text>')
     return "\n".join([*out, "</svg>", ""])

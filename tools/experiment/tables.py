@@ -178,6 +178,6 @@ class Tables:
         unit = seen.of.unit
         text = f"{number(seen.of.mean, unit, digits)} against "
         text += number(seen.against.mean, unit, digits)
-        if not math.isinf(seen.gap.mean):
+        if math.isfinite(seen.gap.mean):
             text += f"; difference {with_interval(seen.gap.mean, seen.gap.interval, unit, digits)}"
         return text

@@ -8,9 +8,11 @@ mixed. At Ctrl-C or SIGTERM the children get one SIGINT each, at which msa write
 They hold the lock too, so that no second driver meets an orphan of the first.
 """
 
+import contextlib
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -40,9 +42,24 @@ def write_json(path, value):
     scratch.replace(path)
 
 
-def status_of(job):
+def record_of(job):
+    """What became of the job, or None where nothing did: a record of another command is not its."""
     record = read_json(job.record)
-    return record["status"] if record and record["print"] == job.print else "to do"
+    return record if record and record["print"] == job.print else None
+
+
+def status_of(job):
+    record = record_of(job)
+    return record["status"] if record else "to do"
+
+
+def is_hopeless(job):
+    return any(status_of(need) == "diverged" for need in job.needs)
+
+
+def is_settled(job):
+    """Whether there is nothing left to do for it."""
+    return status_of(job) in ("done", "diverged") or is_hopeless(job)
 
 
 def duration(seconds):
@@ -83,8 +100,9 @@ class Attempt:
 
     def __init__(self, job, program, threads, shared, lock):
         self.job, self.started, self.n_steps = job, time.monotonic(), 0
-        record = read_json(job.record)
-        self.before = record["seconds"] if record and record["print"] == job.print else 0
+        record = record_of(job)
+        self.before = record["seconds"] if record else 0
+        self.asked = False  # to end
         job.record.parent.mkdir(parents=True, exist_ok=True)
         self.said = job.record.with_suffix(".err")
         self.note("interrupted")  # until it says otherwise, even if this process is killed
@@ -106,6 +124,12 @@ class Attempt:
     @property
     def seconds(self):
         return time.monotonic() - self.started
+
+    def ask_to_end(self):
+        """Once: a second SIGINT would end it without its checkpoint."""
+        if not self.asked:
+            self.asked = True
+            self.child.send_signal(signal.SIGINT)
 
     def share(self):
         """How much is done, 0..1; None where nothing says so."""
@@ -135,7 +159,7 @@ class Attempt:
         code = self.child.returncode
         if code == 0:
             return self.note("done")
-        if code in (130, -signal.SIGKILL):
+        if code in (130, -signal.SIGINT, -signal.SIGTERM, -signal.SIGKILL):
             return self.note("interrupted")
         reason = self.reason() or f"ended with {code}"
         diverged = self.job.command[0] == "train" and "is no number" in reason
@@ -149,8 +173,8 @@ class Estimate:
         self.took = {}
         self.guess = 60 * minutes / max(1, len(jobs)) if minutes else None
         for job in jobs:
-            record = read_json(job.record)
-            if status_of(job) == "done":
+            record = record_of(job)
+            if record and record["status"] == "done":
                 self.learn(job, record["seconds"])
 
     def learn(self, job, seconds):
@@ -212,16 +236,13 @@ class Work:
                 raise Mistake(
                     f"{job.run.folder} was trained by another command, or from another "
                     f"configuration, than today's:\n"
-                    f"  then: msa {' '.join(record['command'])}\n"
-                    f"  now:  msa {' '.join(job.command)}\n"
+                    f"  then: msa {shlex.join(record['command'])}\n"
+                    f"  now:  msa {shlex.join(job.command)}\n"
                     f"--redo throws it away and trains again; --out DIR keeps it"
                 )
 
     def ready(self, job):
         return all(status_of(need) == "done" for need in job.needs)
-
-    def hopeless(self, job):
-        return any(status_of(need) == "diverged" for need in job.needs)
 
     def say(self, text):
         clear = "\r\x1b[K" if sys.stderr.isatty() else ""
@@ -244,12 +265,15 @@ class Work:
 
     def stop(self, *_):
         """Asks every child once, and they write checkpoints and end; then kills them."""
-        number = signal.SIGKILL if self.stopping else signal.SIGINT
-        if not self.stopping:
-            self.say("stopping: the runs write their checkpoints")
+        kill = self.stopping
         self.stopping = True
         for attempt in self.running:
-            attempt.child.send_signal(number)
+            if kill:
+                attempt.child.kill()
+            else:
+                attempt.ask_to_end()
+        if not kill:
+            self.say("stopping: the runs write their checkpoints")
 
     def reap(self, waiting):
         for attempt in [a for a in self.running if a.child.poll() is not None]:
@@ -263,9 +287,8 @@ class Work:
             n_done = len(self.jobs) - len(waiting) - len(self.running)
             self.say(f"{n_done}/{len(self.jobs)} {job.title}: {status}, {duration(seconds)}{rest}")
             if status == "failed":
-                self.stop()
                 raise Mistake(
-                    f"{job.title} failed: {record['reason']}\n  msa {' '.join(job.command)}"
+                    f"{job.title} failed: {record['reason']}\n  msa {shlex.join(job.command)}"
                 )
 
     def check_configurations(self, waiting):
@@ -282,7 +305,7 @@ class Work:
                 raise Interrupted
             if checked.returncode:
                 said = checked.stderr.strip().splitlines() or ["(no message)"]
-                raise Mistake(f"{job.title}: {said[-1]}\n  msa {' '.join(job.command)}")
+                raise Mistake(f"{job.title}: {said[-1]}\n  msa {shlex.join(job.command)}")
 
     def shared_tokens(self):
         """Where the runs keep their texts as tokens, together."""
@@ -291,7 +314,7 @@ class Work:
         return shared
 
     def start(self, waiting):
-        while len(self.running) < self.at_once:
+        while len(self.running) < self.at_once and not self.stopping:
             job = next((j for j in waiting if self.ready(j)), None)
             if job is None:
                 return
@@ -300,34 +323,44 @@ class Work:
             shared, lock = self.shared_tokens(), self.lock_file.fileno()
             attempt = Attempt(job, self.program, threads, shared, lock)
             self.running.append(attempt)
+            if self.stopping:  # since it was started
+                attempt.ask_to_end()
 
     def run(self):
         self.lock()
         self.sort_out()
-        waiting = [j for j in self.jobs if status_of(j) not in ("done", "diverged")]
+        waiting = [job for job in self.jobs if not is_settled(job)]
         self.estimate = Estimate(self.jobs, self.description.d.get("minutes"))
-        self.describe_machine(any(not self.hopeless(job) for job in waiting))
+        self.describe_machine(bool(waiting))
         self.description.cut_files()
         self.check_configurations(waiting)
         handlers = {s: signal.signal(s, self.stop) for s in (signal.SIGINT, signal.SIGTERM)}
         try:
             while waiting or self.running:
-                waiting = [job for job in waiting if not self.hopeless(job)]
-                if not self.stopping:
-                    self.start(waiting)
+                waiting = [job for job in waiting if not is_hopeless(job)]
+                self.start(waiting)
                 if not self.running:
                     break
                 self.reap(waiting)
                 self.show(waiting)
                 time.sleep(0.05 if len(self.running) < self.at_once else 0.2)
         finally:
+            if self.running and not self.stopping:
+                self.stop()
             for attempt in self.running:
                 attempt.child.wait()
-                attempt.finish()
+                with contextlib.suppress(OSError):  # a full disk keeps the "interrupted" it has
+                    attempt.finish()
             for number, handler in handlers.items():
                 signal.signal(number, handler)
         if self.stopping:
             raise Interrupted
+        killed = [job for job in self.jobs if status_of(job) == "interrupted"]
+        if killed:
+            raise Mistake(
+                f"{killed[0].title} was killed by another program or for want of memory; "
+                "the same command goes on"
+            )
 
     def describe_machine(self, is_work):
         """That of the last work; a report made elsewhere names where its figures are from."""
