@@ -44,34 +44,13 @@ static size_t lay_out(mass_space *w, const msa_plan *plan, char *base) {
 
 /* ---- plan */
 
-/* From the last queries, which see most keys, to the first. */
-static void fill_items(msa_plan *plan) {
-    int64_t tile = tile_queries(&plan->shape);
-    plan_item *item = plan->items;
-    for (int32_t r = 0; r < plan->n_requests; r++) {
-        int64_t q_len = plan->requests[r].q_len;
-        for (int64_t q = (q_len - 1) / tile * tile; q_len && q >= 0; q -= tile)
-            for (int32_t head = 0; head < plan->shape.n_kv_heads; head++) {
-                int32_t n_q = (int32_t)(q_len - q < tile ? q_len - q : tile);
-                *item++ = (plan_item){.request = r, .head = head, .q_first = q, .n_q = n_q};
-            }
-    }
-    plan->n_items = (size_t)(item - plan->items);
-}
-
 msa_status mass_plan(msa_plan **plan, const msa_shape *shape, const msa_batch *batch,
                      const msa_plan_options *options, msa_error *err) {
     msa_status status = plan_prepare(plan, PLAN_MASS, shape, batch, options, err);
     if (status) return status;
-    msa_plan *p = *plan;
-    int64_t tile = tile_queries(shape);
-    size_t n_items = 0;
-    for (int32_t r = 0; r < p->n_requests; r++)
-        n_items += (size_t)((p->requests[r].q_len + tile - 1) / tile);
     mass_space space;
-    status = plan_reserve_items(p, n_items * (size_t)shape->n_kv_heads, err);
-    if (!status) status = plan_reserve_workspace(p, lay_out(&space, p, NULL), 0, err);
-    if (!status) fill_items(p);
+    status = plan_make_tiles(*plan, tile_queries(shape), err);
+    if (!status) status = plan_reserve_workspace(*plan, lay_out(&space, *plan, NULL), 0, err);
     return status;
 }
 

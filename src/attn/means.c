@@ -36,38 +36,24 @@ static size_t lay_out(means_space *w, const msa_plan *plan, char *base) {
 
 /* ---- plan */
 
-static void fill_items(msa_plan *plan) {
-    plan_item *item = plan->items;
-    for (int32_t r = 0; r < plan->n_requests; r++)
-        for (int64_t q = 0, q_len = plan->requests[r].q_len; q < q_len; q += TILE_QUERIES)
-            for (int32_t head = 0; head < plan->shape.n_kv_heads; head++) {
-                int32_t n_q = (int32_t)(q_len - q < TILE_QUERIES ? q_len - q : TILE_QUERIES);
-                *item++ = (plan_item){.request = r, .head = head, .q_first = q, .n_q = n_q};
-            }
-    plan->n_items = (size_t)(item - plan->items);
-}
-
 msa_status means_plan(msa_plan **plan, const msa_shape *shape, const msa_batch *batch,
                       const msa_plan_options *options, msa_error *err) {
     msa_status status = plan_prepare(plan, PLAN_MEANS, shape, batch, options, err);
     if (status) return status;
     msa_plan *p = *plan;
-    size_t n_items = 0, key = (size_t)shape->n_kv_heads * (size_t)shape->head_dim * sizeof(float);
+    size_t key = (size_t)shape->n_kv_heads * (size_t)shape->head_dim * sizeof(float);
     p->n_blocks = 0;
     for (int32_t r = 0; r < p->n_requests; r++) {
         p->requests[r].first_block = p->n_blocks;
         p->n_blocks += p->requests[r].kv_len / shape->block;
-        n_items += (size_t)((p->requests[r].q_len + TILE_QUERIES - 1) / TILE_QUERIES);
     }
     means_space space;
     size_t means;
     if (!size_mul((size_t)p->n_blocks, key, &means))
         return error_set(err, MSA_E_NOMEM, "the means of %lld blocks are beyond any memory",
                          (long long)p->n_blocks);
-    status = plan_reserve_items(p, n_items * (size_t)shape->n_kv_heads, err);
-    if (!status) status = plan_reserve_workspace(p, lay_out(&space, p, NULL), means, err);
-    if (!status) fill_items(p);
-    return status;
+    status = plan_make_tiles(p, TILE_QUERIES, err);
+    return status ? status : plan_reserve_workspace(p, lay_out(&space, p, NULL), means, err);
 }
 
 /* ---- run */

@@ -236,6 +236,25 @@ msa_status plan_reserve_items(msa_plan *plan, size_t n, msa_error *err) {
     return error_set(err, MSA_E_NOMEM, "no memory for %zu work items", n);
 }
 
+msa_status plan_make_tiles(msa_plan *plan, int64_t tile, msa_error *err) {
+    size_t n = 0;
+    for (int32_t r = 0; r < plan->n_requests; r++)
+        n += (size_t)((plan->requests[r].q_len + tile - 1) / tile);
+    msa_status status = plan_reserve_items(plan, n * (size_t)plan->shape.n_kv_heads, err);
+    if (status) return status;
+    plan_item *item = plan->items;
+    for (int32_t r = 0; r < plan->n_requests; r++) {
+        int64_t q_len = plan->requests[r].q_len;
+        for (int64_t q = (q_len - 1) / tile * tile; q_len && q >= 0; q -= tile)
+            for (int32_t head = 0; head < plan->shape.n_kv_heads; head++) {
+                int32_t n_q = (int32_t)(q_len - q < tile ? q_len - q : tile);
+                *item++ = (plan_item){.request = r, .head = head, .q_first = q, .n_q = n_q};
+            }
+    }
+    plan->n_items = (size_t)(item - plan->items);
+    return MSA_OK;
+}
+
 static int compare_items(const void *left, const void *right) {
     const plan_item *a = left, *b = right;
     if (a->cost != b->cost) return a->cost > b->cost ? -1 : 1;

@@ -88,6 +88,9 @@ msa_status plan_prepare(msa_plan **plan, plan_op op, const msa_shape *shape, con
 msa_status plan_reserve_items(msa_plan *plan, size_t n, msa_error *err);
 msa_status plan_reserve_workspace(msa_plan *plan, size_t thread_bytes, size_t shared_bytes,
                                   msa_error *err);
+/* An item for each group of heads and `tile` queries or fewer of a request: from the last queries,
+ * which see most keys, to the first. */
+msa_status plan_make_tiles(msa_plan *plan, int64_t tile, msa_error *err);
 /* Heavy items first, equal ones in the order of request, query, head, split. */
 void plan_sort_items(msa_plan *plan);
 static inline void *plan_thread_space(const msa_plan *plan, int thread) {
