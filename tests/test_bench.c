@@ -11,20 +11,6 @@
 #define SMALL                                                                                      \
     "msa bench attn -t 2 --heads 4/2 --dim 16 --index-dim 24 --block 16 --topk 4 -r 1 --chunk 8 "
 
-static workplace place;
-
-static int open_place(void **state) {
-    (void)state;
-    workplace_open(&place);
-    return 0;
-}
-
-static int close_place(void **state) {
-    (void)state;
-    workplace_close(&place);
-    return 0;
-}
-
 static const json_t *find_row(const json_t *document, const char *op, const char *attn) {
     size_t i;
     json_t *row;
@@ -229,5 +215,5 @@ int main(void) {
         cmocka_unit_test(what_cannot_be_measured_is_refused),
         cmocka_unit_test(the_model_table_has_llama_benchs_tests),
     };
-    return cmocka_run_group_tests(tests, open_place, close_place);
+    return cmocka_run_group_tests(tests, place_open, place_close);
 }

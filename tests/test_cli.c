@@ -9,20 +9,6 @@
 
 #define MODEL "-m " TEST_MODEL
 
-static workplace place;
-
-static int open_place(void **state) {
-    (void)state;
-    workplace_open(&place);
-    return 0;
-}
-
-static int close_place(void **state) {
-    (void)state;
-    workplace_close(&place);
-    return 0;
-}
-
 static const char *const COMMANDS[] = {
     "run", "eval ppl", "eval ruler", "eval needle", "eval passkey", "eval mqar", "eval task",
     "map", "tokenize", "bench attn", "bench model", "info",         "export",    "convert"};
@@ -260,5 +246,5 @@ int main(void) {
         cmocka_unit_test(info_names_the_machine_and_the_kernels),
         cmocka_unit_test(the_examples_of_every_help_page_work),
     };
-    return cmocka_run_group_tests(tests, open_place, close_place);
+    return cmocka_run_group_tests(tests, place_open, place_close);
 }

@@ -10,23 +10,14 @@
 
 #define TINY "-m tiny.gguf --block 16 --topk 3 --init 1 --local 1 -t 1 "
 
-static workplace place;
-
-static int open_place(void **state) {
+static int furnish_place(void **state) {
     char path[128];
-    (void)state;
-    workplace_open(&place);
+    place_open(state);
     tiny_params p = tiny_defaults("llama", 5);
     tiny_model *m = tiny_create(&p);
     snprintf(path, sizeof path, "%s/tiny.gguf", place.folder);
     tiny_write(m, path);
     tiny_free(m);
-    return 0;
-}
-
-static int close_place(void **state) {
-    (void)state;
-    workplace_close(&place);
     return 0;
 }
 
@@ -204,5 +195,5 @@ int main(void) {
         cmocka_unit_test(a_question_can_be_looked_at),
         cmocka_unit_test(the_trainers_tasks_and_mqar_are_asked),
     };
-    return cmocka_run_group_tests(tests, open_place, close_place);
+    return cmocka_run_group_tests(tests, furnish_place, place_close);
 }

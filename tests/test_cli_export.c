@@ -7,8 +7,6 @@
 #include "support/support.h"
 #include "support/tiny_model.h"
 
-static workplace place;
-
 static void write_model(const char *name, const tiny_params *p) {
     char path[160];
     snprintf(path, sizeof path, "%s/%s", place.folder, name);
@@ -17,18 +15,11 @@ static void write_model(const char *name, const tiny_params *p) {
     tiny_free(m);
 }
 
-static int open_place(void **state) {
-    (void)state;
-    workplace_open(&place);
+static int furnish_place(void **state) {
+    place_open(state);
     tiny_params llama = tiny_defaults("llama", 3), m3 = tiny_m3(3);
     write_model("llama.gguf", &llama);
     write_model("m3.gguf", &m3);
-    return 0;
-}
-
-static int close_place(void **state) {
-    (void)state;
-    workplace_close(&place);
     return 0;
 }
 
@@ -80,5 +71,5 @@ int main(void) {
         cmocka_unit_test(every_direction_keeps_the_model),
         cmocka_unit_test(bad_usage_and_a_full_disk_say_so),
     };
-    return cmocka_run_group_tests(tests, open_place, close_place);
+    return cmocka_run_group_tests(tests, furnish_place, place_close);
 }

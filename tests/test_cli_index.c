@@ -8,8 +8,6 @@
 #include "support/support.h"
 #include "support/tiny_model.h"
 
-static workplace place;
-
 static void write_tiny(const tiny_params *p, const char *model, const char *index) {
     char path[128];
     tiny_model *m = tiny_create(p);
@@ -21,9 +19,8 @@ static void write_tiny(const tiny_params *p, const char *model, const char *inde
 }
 
 /* m3.gguf; base.gguf with branch.gguf; other.gguf of base's shape; a text of 1,000 bytes. */
-static int open_place(void **state) {
-    (void)state;
-    workplace_open(&place);
+static int furnish_place(void **state) {
+    place_open(state);
     tiny_params m3 = tiny_m3(9), base = tiny_defaults("llama", 9), other = base;
     m3.n_ctx = base.n_ctx = 2048;
     base.n_layers = 3, base.n_dense_layers = 1;
@@ -38,12 +35,6 @@ static int open_place(void **state) {
     rng r = rng_seed(3);
     for (size_t i = 0; i < sizeof text; i++) text[i] = (char)('a' + rng_below(&r, 26));
     workplace_write(&place, "text", text, sizeof text);
-    return 0;
-}
-
-static int close_place(void **state) {
-    (void)state;
-    workplace_close(&place);
     return 0;
 }
 
@@ -167,5 +158,5 @@ int main(void) {
         cmocka_unit_test(every_command_takes_an_index),
         cmocka_unit_test(what_is_exported_runs_and_what_would_be_passed_over_is_refused),
     };
-    return cmocka_run_group_tests(tests, open_place, close_place);
+    return cmocka_run_group_tests(tests, furnish_place, place_close);
 }

@@ -9,20 +9,6 @@
 
 #define MODEL "-m " TEST_MODEL
 
-static workplace place;
-
-static int open_place(void **state) {
-    (void)state;
-    workplace_open(&place);
-    return 0;
-}
-
-static int close_place(void **state) {
-    (void)state;
-    workplace_close(&place);
-    return 0;
-}
-
 static void a_damaged_model_is_refused(void **state) {
     static const call CALLS[] = {
         {"head -c 1000 models/*Q4_1.gguf > cut.gguf; msa run -m cut.gguf -p hi", 1, "cut.gguf"},
@@ -312,5 +298,5 @@ int main(void) {
         cmocka_unit_test(tokens_join_to_the_text),
         cmocka_unit_test(an_interrupt_ends_the_work_cleanly),
     };
-    return cmocka_run_group_tests(tests, open_place, close_place);
+    return cmocka_run_group_tests(tests, place_open, place_close);
 }

@@ -6,20 +6,6 @@
 
 #include "support/program.h"
 
-static workplace place;
-
-static int open_place(void **state) {
-    (void)state;
-    workplace_open(&place);
-    return 0;
-}
-
-static int close_place(void **state) {
-    (void)state;
-    workplace_close(&place);
-    return 0;
-}
-
 /* What libgomp says it goes by, each time it is loaded; the line decides on the environment. */
 static void assert_spins(const char *environment, const char *count, const char *not_count) {
     char line[200];
@@ -77,5 +63,5 @@ int main(void) {
         cmocka_unit_test(the_loader_called_by_name_is_not_started_anew),
         cmocka_unit_test(an_emulated_one_is_not_started_anew),
     };
-    return cmocka_run_group_tests(tests, open_place, close_place);
+    return cmocka_run_group_tests(tests, place_open, place_close);
 }

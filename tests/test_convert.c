@@ -11,8 +11,6 @@
 #include "support/support.h"
 #include "support/tiny_model.h"
 
-static workplace place;
-
 #define SMALL                                                                                      \
     "-m base.gguf -f LICENSE --context 256 --block 16 --topk 4 --init 1 --local 1 --rows 32 "
 
@@ -26,17 +24,10 @@ static void write_model(uint64_t seed, const char *name) {
 }
 
 /* base.gguf, other.gguf of its shape, and adapter.gguf with what was printed of it. */
-static int open_place(void **state) {
-    (void)state;
-    workplace_open(&place);
+static int furnish_place(void **state) {
+    place_open(state);
     write_model(9, "base.gguf");
     write_model(10, "other.gguf");
-    return 0;
-}
-
-static int close_place(void **state) {
-    (void)state;
-    workplace_close(&place);
     return 0;
 }
 
@@ -235,5 +226,5 @@ int main(void) {
         cmocka_unit_test(a_resumed_run_ends_in_the_same_file),
         cmocka_unit_test(frozen_weights_are_not_in_checkpoints_and_must_not_change),
     };
-    return cmocka_run_group_tests(tests, open_place, close_place);
+    return cmocka_run_group_tests(tests, furnish_place, place_close);
 }

@@ -15,20 +15,11 @@
 #include "support/runs.h"
 #include "train/checkpoint.h"
 
-static workplace place;
-
-static int open_place(void **state) {
-    (void)state;
-    workplace_open(&place);
+static int furnish_place(void **state) {
+    place_open(state);
     char *json = tiny_train_config("LICENSE");
     workplace_write(&place, "tiny.json", json, strlen(json));
     free(json);
-    return 0;
-}
-
-static int close_place(void **state) {
-    (void)state;
-    workplace_close(&place);
     return 0;
 }
 
@@ -182,5 +173,5 @@ int main(void) {
         cmocka_unit_test(the_command_line_is_checked),
         cmocka_unit_test(a_check_trains_nothing_and_a_run_shows_what_it_made),
     };
-    return cmocka_run_group_tests(tests, open_place, close_place);
+    return cmocka_run_group_tests(tests, furnish_place, place_close);
 }

@@ -39,6 +39,20 @@ void workplace_close(workplace *w) {
     if (system(command) != 0) fail_msg("cannot remove %s", w->folder);
 }
 
+workplace place;
+
+int place_open(void **state) {
+    (void)state;
+    workplace_open(&place);
+    return 0;
+}
+
+int place_close(void **state) {
+    (void)state;
+    workplace_close(&place);
+    return 0;
+}
+
 static char *read_file(const workplace *w, const char *file) {
     char path[PATH_SIZE];
     size_t n;

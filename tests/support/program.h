@@ -16,6 +16,11 @@ typedef struct workplace {
 void workplace_open(workplace *w);
 void workplace_close(workplace *w); /* removes the folder */
 
+/* The one that a test program lives in, opened and closed by cmocka's setup and teardown. */
+extern workplace place;
+int place_open(void **state);
+int place_close(void **state);
+
 typedef struct outcome {
     int code;        /* exit code; 128 + number after a signal */
     char *out, *err; /* what it printed, NUL-terminated */
