@@ -58,24 +58,6 @@ static msa_eval_params small(void) {
     return p;
 }
 
-static char *read_all(const char *path) {
-    FILE *f = fopen(path, "rb");
-    assert_non_null(f);
-    char *text = calloc(1, 1 << 20);
-    assert_non_null(text);
-    size_t n = fread(text, 1, (1 << 20) - 1, f);
-    text[n] = 0;
-    fclose(f);
-    return text;
-}
-
-static void write_all(const char *path, const char *text) {
-    FILE *f = fopen(path, "wb");
-    assert_non_null(f);
-    fputs(text, f);
-    fclose(f);
-}
-
 static void run_to(msa_eval_params *p, const char *path) {
     msa_eval *e;
     p->out = path;
@@ -92,7 +74,7 @@ static char *whole(void) {
     if (!text) {
         msa_eval_params p = small();
         run_to(&p, folder_path(folder, "whole.jsonl"));
-        text = read_all(folder_path(folder, "whole.jsonl"));
+        text = read_whole(folder_path(folder, "whole.jsonl"), NULL);
     }
     return text;
 }
@@ -107,7 +89,7 @@ static void answers_depend_on_neither_threads_nor_chunks(void **state) {
         p.session.n_threads = CASES[i].threads, p.session.chunk = CASES[i].chunk;
         const char *path = folder_path(folder, "again.jsonl");
         run_to(&p, path);
-        char *text = read_all(path);
+        char *text = read_whole(path, NULL);
         assert_string_equal(text, whole());
         free(text);
         unlink(path);
@@ -122,7 +104,7 @@ static void an_answer_does_not_depend_on_what_else_is_asked(void **state) {
     p.tasks = &task, p.n_tasks = 1, p.lengths = &length, p.n_lengths = 1;
     p.selectors = &selector, p.n_selectors = 1;
     run_to(&p, path);
-    char *text = read_all(path), *line = strtok(text, "\n");
+    char *text = read_whole(path, NULL), *line = strtok(text, "\n");
     for (int n = 0; line; line = strtok(NULL, "\n"), n++)
         if (!strstr(whole(), line)) fail_msg("not in the whole: %s", line);
     free(text);
@@ -292,7 +274,7 @@ static void a_run_that_was_stopped_goes_on_to_the_same_file(void **state) {
         msa_eval_free(e);
     }
     assert_true(n_stops > 3);
-    char *text = read_all(path);
+    char *text = read_whole(path, NULL);
     assert_string_equal(text, whole());
     free(text);
     unlink(path);
@@ -307,11 +289,11 @@ static void half_a_last_line_is_dropped_and_asked_again(void **state) {
     for (size_t cut = 1; cut < n; cut += n / 23) { /* in a record, at its end, in the header */
         char *text = strdup(whole());
         text[n - cut] = 0;
-        write_all(path, text);
+        write_text(path, text);
         free(text);
         msa_eval_params p = small();
         run_to(&p, path);
-        text = read_all(path);
+        text = read_whole(path, NULL);
         assert_string_equal(text, whole());
         free(text);
     }
@@ -350,7 +332,7 @@ static void answers_of_another_model_seed_or_setting_are_refused(void **state) {
     assert_fails(open_with(model, p, path), MSA_E_FORMAT, &err, "text \"noise\"");
     p = small(), p.session.n_threads = 2, p.session.chunk = 8;
     assert_ok(open_with(model, p, path), &err);
-    char *text = read_all(path);
+    char *text = read_whole(path, NULL);
     assert_string_equal(text, whole()); /* and nothing was changed */
     free(text);
 }
@@ -361,17 +343,17 @@ static void what_is_no_file_of_answers_stays_as_it_is(void **state) {
     (void)state;
     const char *path = folder_path(folder, "notes");
     for (int i = 0; i < 4; i++) {
-        write_all(path, TEXTS[i]);
+        write_text(path, TEXTS[i]);
         assert_fails(open_with(model, small(), path), MSA_E_FORMAT, &err, "notes");
-        char *text = read_all(path);
+        char *text = read_whole(path, NULL);
         assert_string_equal(text, TEXTS[i]);
         free(text);
     }
-    write_all(path, TEXTS[4]); /* half a header: ours */
+    write_text(path, TEXTS[4]); /* half a header: ours */
     assert_ok(open_with(model, small(), path), &err);
     char *damaged = strdup(whole());
     strchr(strchr(damaged, '\n') + 1, '{')[0] = '!';
-    write_all(path, damaged);
+    write_text(path, damaged);
     assert_fails(open_with(model, small(), path), MSA_E_FORMAT, &err, "line 2");
     free(damaged);
     unlink(path);
@@ -409,7 +391,7 @@ static void assert_line_refused(const char *line, const char *word) {
     char *text = strdup(whole());
     assert_non_null(text);
     strcpy(strchr(text, '\n') + 1, line); /* the answers are longer */
-    write_all(path, text);
+    write_text(path, text);
     free(text);
     assert_fails(open_with(model, small(), path), MSA_E_FORMAT, &err, word);
     unlink(path);
@@ -430,7 +412,7 @@ static void a_header_of_any_length_is_told_in_short(void **state) {
     (void)state;
     const char *path = folder_path(folder, "long.jsonl");
     snprintf(text, sizeof text, "{\"msa_eval\": 1, \"architecture\": \"%0*d\"}\n", 300, 7);
-    write_all(path, text);
+    write_text(path, text);
     assert_fails(open_with(model, small(), path), MSA_E_FORMAT, &err,
                  "architecture something longer, this run has \"llama\"");
     unlink(path);
@@ -451,7 +433,7 @@ static void a_run_goes_on_when_the_disk_has_room_again(void **state) {
     assert_int_equal(msa_eval_get_info(e)->n_answered, 0);
     assert_ok(msa_eval_run(e, &err), &err);
     msa_eval_free(e);
-    char *text = read_all(path);
+    char *text = read_whole(path, NULL);
     assert_string_equal(text, whole());
     free(text);
     unlink(path);
@@ -600,9 +582,9 @@ static void rows_are_the_same_of_answers_just_given_and_of_those_read(void **sta
     p.out = path, p.void_below = 0;
     assert_ok(msa_eval_create(&given, model, &p, &err), &err);
     assert_ok(msa_eval_run(given, &err), &err);
-    char *text = read_all(path);
+    char *text = read_whole(path, NULL);
     const char *copy = folder_path(folder, "copy.jsonl");
-    write_all(copy, text);
+    write_text(copy, text);
     free(text);
     p.out = copy;
     assert_ok(msa_eval_create(&read, model, &p, &err), &err);

@@ -698,10 +698,7 @@ static void what_a_set_of_questions_lacks_is_named(void **state) {
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
         qa_set set;
         const char *path = folder_path(folder, "bad.json");
-        FILE *f = fopen(path, "w");
-        assert_non_null(f);
-        fputs(CASES[i].text, f);
-        fclose(f);
+        write_text(path, CASES[i].text);
         assert_fails(qa_set_open(&set, path, CASES[i].hotpotqa, &err), MSA_E_FORMAT, &err,
                      CASES[i].word);
     }

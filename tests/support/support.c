@@ -89,9 +89,9 @@ char *read_whole(const char *path, size_t *n_bytes) {
     rewind(file);
     char *text = malloc((size_t)size + 1);
     assert_non_null(text);
-    *n_bytes = fread(text, 1, (size_t)size, file);
-    assert_int_equal(*n_bytes, size);
+    assert_int_equal(fread(text, 1, (size_t)size, file), size);
     text[size] = 0;
+    if (n_bytes) *n_bytes = (size_t)size;
     fclose(file);
     return text;
 }

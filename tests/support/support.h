@@ -52,7 +52,8 @@ void test_need_model(void);
  */
 const char *test_path(const char *relative);
 
-/* The bytes of a file, NUL-terminated; free(). Fails the test where it cannot be read. */
+/* The bytes of a file, NUL-terminated; free(). Fails the test where it cannot be read. n_bytes may
+ * be NULL. */
 char *read_whole(const char *path, size_t *n_bytes);
 /* The same of a file under the repository's root. */
 char *read_test_file(const char *relative, size_t *n_bytes);
