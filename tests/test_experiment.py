@@ -28,7 +28,7 @@ from claims import NO, UNDECIDED, YES, decide  # noqa: E402
 from description import Description, Mistake, merge  # noqa: E402
 from figures import Figure, Value, difference, wilson  # noqa: E402
 from records import RunLog, read_lines  # noqa: E402
-from svg import draw_lines  # noqa: E402
+from svg import draw_layers, draw_lines  # noqa: E402
 
 
 def driver(out, *flags, what="paper", msa=MSA):
@@ -245,6 +245,39 @@ class Descriptions(unittest.TestCase):
         self.refuse('tables.t={"rows": ["speed"], "columns": []}', "no 'speed'")
         self.refuse('files.manual="/no/such*"', "/no/such*")
 
+    def test_results_that_would_share_a_file_are_refused(self):
+        both = {
+            "evaluations": {"a": {"command": "x"}, "a-b": {"command": "x"}},
+            "runs": {"b-c": {"evaluate": {"a": "own"}}, "c": {"evaluate": {"a-b": "own"}}},
+        }
+        emptied = {key: None for key in ("measures", "tables", "claims", "pictures")}
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "d.json"
+            whole = json.loads((ROOT / "examples/paper/paper.json").read_text())
+            path.write_text(json.dumps(merge(merge(whole, {**emptied, "runs": None}), both)))
+            with self.assertRaises(Mistake) as raised:
+                Description(path)
+        self.assertIn("a-b-c-1", str(raised.exception))
+
+    def test_texts_count_by_what_they_hold_wherever_they_are(self):
+        with tempfile.TemporaryDirectory() as folder:
+            manual = f"files.manual={json.dumps(folder + '/vim[0-9]*/doc')}"
+
+            def prints():
+                made = Description(ROOT / "examples/paper/paper.json", True, [manual])
+                return {job.title: job.print for job in made.jobs}
+
+            old, new = Path(folder, "vim90/doc"), Path(folder, "vim91/doc")
+            old.mkdir(parents=True)
+            (old / "usr.txt").write_text("text")
+            before = prints()
+            shutil.copytree(old, new)
+            self.assertEqual(prints(), before)
+            (new / ".hidden").write_text("not read")
+            self.assertEqual(prints(), before)
+            (new / "usr.txt").write_text("next")
+            self.assertFalse(set(prints().values()) & set(before.values()))
+
     def test_sections_are_merged_by_key(self):
         merged = merge({"a": {"b": 1, "c": 2}, "d": [1]}, {"a": {"c": None, "e": 3}, "d": [2]})
         self.assertEqual(merged, {"a": {"b": 1, "e": 3}, "d": [2]})
@@ -321,6 +354,19 @@ class Files(unittest.TestCase):
         lines = [("a < b & c", [(16, 0.5, None), (64, 0.25, (0.1, 0.4))])]
         text = draw_lines(lines, "<title> & more", "length", {"keys & more": 32})
         self.assertEqual(ElementTree.fromstring(text)[0].text, "<title> & more")
+
+    def test_layers_are_drawn_with_recall_and_mass_of_every_group(self):
+        of = {
+            1: [{"recall": 0.11, "captured": 0.12, "oracle": 0.13}],
+            7: [{"recall": 0.71, "captured": 0.72, "oracle": 0.73}],
+        }
+        drawn = ElementTree.fromstring(draw_layers(of, "layers"))
+        said = [one.text for one in drawn if one.tag.endswith("text")]
+        for word in ("block recall", "mass captured", "mass of best blocks", "layer 1", "layer 7"):
+            self.assertIn(word, said)
+        for group in (*of[1], *of[7]):
+            for value in group.values():
+                self.assertIn(f"{value:.2f}", said)
 
 
 if __name__ == "__main__":

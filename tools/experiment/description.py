@@ -94,15 +94,19 @@ class Run:
 
 
 class Job:
-    """A command of msa that is run once, and gone on with where it was interrupted."""
+    """A command of msa that is run once, and gone on with where it was interrupted.
 
-    def __init__(self, kind, run, command, record, needs=(), inputs=()):
+    What tells it from another is `meaning`: the command with what its files hold in place of where
+    they are, so that texts that moved with their package are the same texts, and changed ones not.
+    """
+
+    def __init__(self, kind, run, command, meaning, record, needs=(), inputs=()):
         self.kind = kind  # jobs of a kind take about as long as each other
         self.run = run
         self.command = command  # as a person types it, without the program
         self.record = record  # the file that says what became of it
         self.needs = needs
-        text = json.dumps([command, [hash_file(p) for p in inputs], [j.print for j in needs]])
+        text = json.dumps([meaning, [hash_file(p) for p in inputs], [j.print for j in needs]])
         self.print = hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
@@ -115,6 +119,16 @@ def hash_file(path):
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
     except OSError as problem:
         raise Mistake(f"{path}: {problem.strerror}") from None
+
+
+def hash_texts(path):
+    """Of a file; of a folder, of the names and bytes of all below it that msa would read."""
+    path = Path(path)
+    if not path.is_dir():
+        return hash_file(path)
+    below = [(p.relative_to(path), p) for p in sorted(path.rglob("*")) if p.is_file()]
+    of = [[n.as_posix(), hash_file(p)] for n, p in below if not any(x[0] == "." for x in n.parts)]
+    return hashlib.sha256(json.dumps(of).encode()).hexdigest()
 
 
 class Description:
@@ -133,9 +147,11 @@ class Description:
         self.d = d = self.put_values(d)
         self.sources = {name: find_file(name, of) for name, of in d["files"].items()}
         self.files = {name: self.file_at(name) for name in d["files"]}
+        self.contents = {name: self.content_of(name) for name in d["files"]}
         self.runs = self.spell_out_runs()
         self.trainings, self.evaluated = {}, {}
         self.jobs = self.spell_out_jobs()
+        self.check_records()
 
     def read(self, tiny):
         try:
@@ -228,6 +244,12 @@ class Description:
             return str(self.out / f"{name}.txt")
         return self.sources[name]
 
+    def content_of(self, name):
+        """Stands for what a file holds, wherever it is."""
+        of = self.d["files"][name]
+        part = f"the first {of['bytes']} bytes of " if isinstance(of, dict) else ""
+        return part + hash_texts(self.sources[name])
+
     def cut_files(self):
         for name, of in self.d["files"].items():
             if isinstance(of, dict):
@@ -235,9 +257,9 @@ class Description:
                 self.out.mkdir(parents=True, exist_ok=True)
                 Path(self.files[name]).write_bytes(start.decode(errors="ignore").encode())
 
-    def fill(self, text, **values):
+    def fill(self, text, files, **values):
         """Puts files, and the values given, in the places {name} of a text."""
-        values = {**self.files, **values}
+        values = {**files, **values}
 
         def place(match):
             if match[1] not in values:
@@ -248,13 +270,13 @@ class Description:
 
         return PLACE.sub(place, text)
 
-    def words(self, command, **values):
+    def words(self, command, files, **values):
         """The words of a command, the places in each filled: a path may hold spaces."""
         try:
             words = shlex.split(command)
         except ValueError as problem:
             raise Mistake(f"{self.path}: command '{command}': {problem}") from None
-        return [self.fill(word, **values) for word in words]
+        return [self.fill(word, files, **values) for word in words]
 
     def spell_out_runs(self):
         """Seed by seed, so that what is finished early is whole."""
@@ -271,23 +293,24 @@ class Description:
     def title_of(self, name):
         return self.d["runs"][name].get("title", name)
 
-    def train_command(self, run):
+    def train_command(self, run, files):
         settings = self.d["set"] + self.d["runs"][run.name].get("set", [])
         command = ["train", self.config]
         for setting in settings:
-            command += ["--set", self.fill(setting)]
+            command += ["--set", self.fill(setting, files)]
         return command + ["-s", str(run.seed), "-o", str(run.folder)]
 
     def results(self, evaluation, run):
         return self.out / "results" / f"{evaluation}-{run.name}-{run.seed}.jsonl"
 
-    def evaluation_command(self, name, run):
+    def evaluation_command(self, name, run, files):
         entry = self.d["evaluations"][name]
         selectors = self.d["runs"][run.name].get("evaluate", {}).get(name)
         if selectors is None:
             selectors = entry.get("selectors", "dense")
         return self.words(
             "eval " + entry["command"],
+            files,
             model=run.model,
             config=self.config,
             selectors=selectors,
@@ -306,14 +329,20 @@ class Description:
         for run in self.runs:
             record = run.folder / "experiment.json"
             train = Job(
-                f"train {run.name}", run, self.train_command(run), record, inputs=[self.config]
+                f"train {run.name}",
+                run,
+                self.train_command(run, self.files),
+                self.train_command(run, self.contents),
+                record,
+                inputs=[self.config],
             )
             self.trainings[run.name, run.seed] = train
             jobs.append(train)
             for name in self.evaluations_of(run):
                 record = self.results(name, run).with_suffix(".json")
-                command = self.evaluation_command(name, run)
-                evaluation = Job(f"{name} of {run.name}", run, command, record, [train])
+                command = self.evaluation_command(name, run, self.files)
+                meaning = self.evaluation_command(name, run, self.contents)
+                evaluation = Job(f"{name} of {run.name}", run, command, meaning, record, [train])
                 self.evaluated[name, run.name, run.seed] = evaluation
                 jobs.append(evaluation)
         return jobs + self.spell_out_pictures()
@@ -324,11 +353,24 @@ class Description:
         for name, picture in self.d["pictures"].items():
             if picture.get("of_logs") or "measure" in picture:
                 continue
-            command, run = self.picture_command(name), self.picture_run(name)
+            run = self.picture_run(name)
+            command = self.picture_command(name)
+            meaning = self.picture_command(name, files=self.contents)
             record = self.out / "pictures" / f"{name}.json"
             training = self.trainings[run.name, run.seed]
-            jobs.append(Job(f"picture {name}", run, command, record, [training]))
+            jobs.append(Job(f"picture {name}", run, command, meaning, record, [training]))
         return jobs
+
+    def check_records(self):
+        """Names are joined by hyphens to those of files, and may hold some: a of b-c, a-b of c."""
+        seen = {}
+        for job in self.jobs:
+            other = seen.setdefault(job.record, job)
+            if other is not job:
+                raise Mistake(
+                    f"{self.path}: '{other.title}' and '{job.title}' would both write "
+                    f"{job.record}: expected names that differ when joined by hyphens"
+                )
 
     def picture_run(self, name):
         """The first run whose folder a picture's command names."""
@@ -338,10 +380,11 @@ class Description:
                     return run
         raise Mistake(f"{self.path}: pictures.{name}.command names no run, such as {{pt-1}}")
 
-    def picture_command(self, name, to=None):
+    def picture_command(self, name, to=None, files=None):
+        files = files or self.files
         folders = {f"{run.name}-{run.seed}": run.folder for run in self.runs}
         to = to or self.out / "pictures" / f"{name}.png"
-        return [*self.words(self.d["pictures"][name]["command"], **folders), "-o", str(to)]
+        return [*self.words(self.d["pictures"][name]["command"], files, **folders), "-o", str(to)]
 
 
 def find_file(name, of):

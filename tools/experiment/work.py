@@ -227,15 +227,15 @@ class Work:
             if not record or record["print"] == job.print:
                 continue
             if job.command[0] != "train":
-                self.say(f"{job.title}: made by another command than today's; will be made again")
+                self.say(f"{job.title}: of another command or other texts; will be made again")
                 job.record.unlink()
                 job.record.with_suffix(".jsonl").unlink(missing_ok=True)
             elif self.redo:
                 shutil.rmtree(job.run.folder)
             else:
                 raise Mistake(
-                    f"{job.run.folder} was trained by another command, or from another "
-                    f"configuration, than today's:\n"
+                    f"{job.run.folder} was trained by another command, from another "
+                    f"configuration or other texts, than today's:\n"
                     f"  then: msa {shlex.join(record['command'])}\n"
                     f"  now:  msa {shlex.join(job.command)}\n"
                     f"--redo throws it away and trains again; --out DIR keeps it"
