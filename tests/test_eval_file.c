@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "eval/ledger.h"
+#include "model/model.h"
 #include "support/eval_case.h"
 #include "support/folder.h"
 
@@ -60,6 +61,32 @@ static void answers_of_another_model_seed_or_setting_are_refused(void **state) {
     char *text = read_whole(path, NULL);
     assert_string_equal(text, eval_case_whole()); /* and nothing was changed */
     free(text);
+}
+
+static void assert_other_model(const char *word) {
+    const char *path = folder_path(eval_folder, "whole.jsonl");
+    assert_fails(eval_case_try(eval_model, eval_case_params(), path, &err), MSA_E_FORMAT, &err,
+                 word);
+}
+
+/* The weights are the same in all of them. */
+static void answers_of_another_rope_norm_or_tokenizer_are_refused(void **state) {
+    (void)state;
+    eval_case_whole();
+    weights *w = eval_model->weights, was = *w;
+    w->rope.base = 500000, assert_other_model("numbers \""), *w = was;
+    w->rope.linear_factor = 2, assert_other_model("numbers \""), *w = was;
+    w->rope.n_rot = 8, assert_other_model("numbers \""), *w = was;
+    w->rope.factors = (float[8]){1, 1, 1, 1, 1, 1, 1, 2};
+    assert_other_model("numbers \""), *w = was;
+    w->arch.norm_eps = 1e-6f, assert_other_model("numbers \""), *w = was;
+    tokenizer *own = eval_model->tokenizer, *other;
+    assert_ok(tokenizer_create_bytes(&other, NULL, 0, &err), &err);
+    eval_model->tokenizer = other, assert_other_model("tokenizer \"");
+    eval_model->tokenizer = own;
+    tokenizer_free(other);
+    const char *path = folder_path(eval_folder, "whole.jsonl");
+    assert_ok(eval_case_try(eval_model, eval_case_params(), path, &err), &err);
 }
 
 static void what_is_no_file_of_answers_stays_as_it_is(void **state) {
@@ -187,6 +214,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(half_a_last_line_is_dropped_and_asked_again),
         cmocka_unit_test(answers_of_another_model_seed_or_setting_are_refused),
+        cmocka_unit_test(answers_of_another_rope_norm_or_tokenizer_are_refused),
         cmocka_unit_test(what_is_no_file_of_answers_stays_as_it_is),
         cmocka_unit_test(a_file_is_written_by_one_evaluation_at_a_time),
         cmocka_unit_test(a_task_more_is_added_to_the_file_of_a_text),

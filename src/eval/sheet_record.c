@@ -26,16 +26,17 @@ static json_t *layers_hex(const uint64_t layers[4]) {
 }
 
 /* What an answer depends on besides the names in its own record. Threads and chunks are not in. */
-static json_t *make_header(const msa_eval *e, const msa_eval_params *p, uint64_t stamp) {
+static json_t *make_header(const msa_eval *e, const msa_eval_params *p, const stamp *is) {
     const msa_session_params *s = &e->session;
     const asker *a = &e->asker;
     json_t *text = a->has_text ? hex(a->text.fingerprint) : json_string("noise");
     return json_pack(
-        "{s:i, s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:i, s:i, s:i, s:i, s:I, s:o, s:s, "
-        "s:s}",
+        "{s:i, s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:i, s:i, s:i, s:i, "
+        "s:I, s:o, s:s, s:s}",
         "msa_eval", 1, "architecture", msa_model_get_info(e->model)->architecture, "model",
-        hex(stamp), "chat", e->info.chat, "seed", hex(p->seed), "text", text, "squad",
-        hex(a->squad.fingerprint), "hotpotqa", hex(a->hotpotqa.fingerprint), "items",
+        hex(is->weights), "numbers", hex(is->numbers), "tokenizer", hex(is->tokenizer), "chat",
+        e->info.chat, "chat_template", hex(a->chat ? is->chat : 0), "seed", hex(p->seed), "text",
+        text, "squad", hex(a->squad.fingerprint), "hotpotqa", hex(a->hotpotqa.fingerprint), "items",
         (json_int_t)p->n_items, "questions", (json_int_t)p->n_questions, "block", s->block, "topk",
         s->topk, "local", s->local, "init", s->init, "selection_seed", (json_int_t)s->seed,
         "layers_dense", layers_hex(s->dense_layers), "kv_format", msa_dtype_name(s->kv_dtype),
@@ -135,13 +136,13 @@ msa_status sheet_record(msa_eval *e, size_t cell, int64_t sample, size_t selecto
 /* ---- opening --------------------------------------------------------------------------------- */
 
 msa_status sheet_open_ledger(msa_eval *e, const msa_eval_params *params, msa_error *err) {
-    uint64_t stamp;
+    stamp is;
     if (!params->out) return MSA_OK;
-    msa_status status = stamp_model(e->model, &stamp, err);
+    msa_status status = stamp_model(e->model, &is, err);
     if (status != MSA_OK) return status;
     size_t size = strlen(params->out) + 1;
     e->out = mem_alloc(size, 1);
-    json_t *header = make_header(e, params, stamp);
+    json_t *header = make_header(e, params, &is);
     if (e->out && header) {
         memcpy(e->out, params->out, size);
         status = ledger_open(&e->ledger, e->out, header, take_record, e, err);

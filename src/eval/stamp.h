@@ -6,7 +6,13 @@
 
 #include "msa/model.h"
 
-/* A hash of a row in the middle of every tensor, those of an index branch included. */
-msa_status stamp_model(const msa_model *model, uint64_t *stamp, msa_error *err);
+typedef struct stamp {  /* hashes */
+    uint64_t weights;   /* a row in the middle of every tensor, those of an index branch included */
+    uint64_t numbers;   /* what is computed with them: heads, RoPE, eps of norms, experts */
+    uint64_t tokenizer; /* tokens, merges, the cutting of words, the ends of texts and turns */
+    uint64_t chat;      /* the text of the chat template */
+} stamp;
+
+msa_status stamp_model(const msa_model *model, stamp *out, msa_error *err);
 
 #endif
