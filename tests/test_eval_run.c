@@ -12,6 +12,7 @@
 #include "support/eval_case.h"
 #include "support/folder.h"
 #include "support/scarce.h"
+#include "support/tiny_model.h"
 
 static msa_error err;
 
@@ -111,6 +112,7 @@ static void an_answer_is_what_a_session_goes_on_with(void **state) {
         assert_ok(
             msa_detokenize(eval_model, ids + q.n_ids, (size_t)t.n_answer, 0, &text, &n_bytes, &err),
             &err);
+        assert_null(memchr(text, 0, n_bytes)); /* another seed, or it is not the same text */
         assert_int_equal(t.answer.n, n_bytes);
         assert_memory_equal(t.answer.data, text, n_bytes);
         msa_text_free(text);
@@ -199,7 +201,7 @@ static void a_run_that_was_stopped_goes_on_to_the_same_file(void **state) {
     const char *path = folder_path(eval_folder, "stopped.jsonl");
     int n_stops = 0;
     for (bool done = false; !done; n_stops++) {
-        int left = 20; /* a trial has 18 events at most */
+        int left = 100; /* a trial has fewer events */
         msa_eval *e;
         msa_eval_params p = eval_case_params();
         p.out = path, p.watch = stop_after, p.user = &left;
@@ -214,6 +216,75 @@ static void a_run_that_was_stopped_goes_on_to_the_same_file(void **state) {
     assert_string_equal(text, eval_case_whole());
     free(text);
     unlink(path);
+}
+
+/* At the last token but one of the whole sample. */
+static int stop_near_the_end(void *user, int64_t n_done, int64_t n_total) {
+    const msa_eval_question *q = user;
+    return n_total == (int64_t)q->n_ids && n_done == n_total - 1;
+}
+
+static void a_sample_with_its_answers_in_it_can_be_stopped_among_them(void **state) {
+    static const char *const TASKS[] = {"mqar", "train_recall"};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        msa_eval *e;
+        msa_eval_question q;
+        msa_session *session = sit(TASKS[i], "proxy", &e, &q);
+        trial t = {0};
+        assert_fails(trial_run(eval_model, msa_session_get_params(session), &e->question,
+                               stop_near_the_end, &q, &t, &err),
+                     MSA_E_CANCELLED, &err, "stopped");
+        trial_free(&t);
+        msa_session_free(session);
+        msa_eval_free(e);
+    }
+}
+
+/* A model that says `next` behind `token`: all it knows is the last token. */
+static void teach(tiny_model *m, int token, int next) {
+    memcpy(m->output + 64 * next, m->embedding + 64 * token, 64 * sizeof(float));
+}
+
+static msa_model *parrot(void) {
+    msa_model *loaded;
+    tiny_params p = tiny_defaults("llama", 5);
+    tiny_model *m = tiny_create(&p);
+    assert_int_equal(p.n_embd, 64);
+    for (int i = 0; i < p.n_layers; i++) {
+        memset(m->layers[i].wo, 0, 64 * 64 * sizeof(float));
+        memset(m->layers[i].w_down, 0, (size_t)(64 * p.n_ff) * sizeof(float));
+    }
+    for (int i = 0; i < 64; i++) m->output_norm[i] = 1;
+    memset(m->output, 0, (size_t)(64 * p.n_vocab) * sizeof(float));
+    teach(m, 's', 0), teach(m, 0, '7'), teach(m, '7', ' ');
+    tiny_write(m, folder_path(eval_folder, "parrot.gguf"));
+    tiny_free(m);
+    assert_ok(msa_model_load(&loaded, folder_path(eval_folder, "parrot.gguf"), &err), &err);
+    return loaded;
+}
+
+static void an_answer_goes_on_behind_a_zero_byte(void **state) {
+    static const char *const TASK[] = {"passkey"}; /* the prompt ends with "is" */
+    (void)state;
+    msa_model *m = parrot();
+    msa_eval *e;
+    msa_eval_question q;
+    msa_eval_params p = eval_case_params();
+    p.tasks = TASK, p.n_tasks = 1;
+    assert_ok(msa_eval_create(&e, m, &p, &err), &err);
+    assert_ok(msa_eval_get_question(e, 0, &q, &err), &err);
+    prompt_clear(&e->question.prompt);
+    prompt_expect(&e->question.prompt, "7");
+    trial t = {0};
+    p.session.n_ctx = 420;
+    assert_ok(trial_run(m, &p.session, &e->question, NULL, NULL, &t, &err), &err);
+    assert_string_equal(t.answer.data, "\xef\xbf\xbd"
+                                       "7 ");
+    assert_true(t.score == 1);
+    trial_free(&t);
+    msa_eval_free(e);
+    msa_model_free(m);
 }
 
 /* ---- what can't be --------------------------------------------------------------------------- */
@@ -314,6 +385,8 @@ int main(void) {
         cmocka_unit_test(an_answer_is_right_when_all_its_tokens_are),
         cmocka_unit_test(answers_in_a_sample_are_marked_by_their_logits),
         cmocka_unit_test(a_run_that_was_stopped_goes_on_to_the_same_file),
+        cmocka_unit_test(a_sample_with_its_answers_in_it_can_be_stopped_among_them),
+        cmocka_unit_test(an_answer_goes_on_behind_a_zero_byte),
         cmocka_unit_test(what_cannot_be_asked_is_refused_first),
         cmocka_unit_test(every_task_has_a_name_and_a_suite),
         cmocka_unit_test(any_allocation_may_fail),

@@ -1,6 +1,8 @@
 /* trial.c: see trial.h. */
 #include "eval/trial.h"
 
+#include <string.h>
+
 #include "eval/mark.h"
 
 void trial_free(trial *t) {
@@ -35,8 +37,14 @@ static bool is_unwanted(const speech *s) {
     return s->progress && s->progress(s->user, n_done, n_total) != 0;
 }
 
+/* A NUL would end the answer for whoever marks it: U+FFFD stands in its place. */
 static msa_status say(const speech *s, const char *text, size_t n, msa_error *err) {
-    bytes_append(&s->out->answer, text, n);
+    for (const char *end = text + n, *nul; text < end; text = nul + 1) {
+        nul = memchr(text, 0, (size_t)(end - text));
+        bytes_append(&s->out->answer, text, (size_t)((nul ? nul : end) - text));
+        if (!nul) break;
+        bytes_append_text(&s->out->answer, "\xef\xbf\xbd");
+    }
     bytes_terminate(&s->out->answer);
     return s->out->answer.failed ? error_set(err, MSA_E_NOMEM, "no memory for an answer") : MSA_OK;
 }
@@ -84,6 +92,8 @@ typedef struct examiner {
     const marked *sample;
     bool right; /* every token so far of the answer at hand */
     int64_t n, n_right;
+    msa_progress_fn *progress;
+    void *user;
     trial *out;
 } examiner;
 
@@ -101,8 +111,9 @@ static void take_row(examiner *e, int64_t position, const float *logits, int32_t
 }
 
 static int examine_row(void *user, int64_t position, const float *logits, int32_t n_vocab) {
-    take_row(user, position, logits, n_vocab);
-    return 0;
+    examiner *e = user;
+    take_row(e, position, logits, n_vocab);
+    return e->progress ? e->progress(e->user, position + 1, (int64_t)e->sample->ids.n) : 0;
 }
 
 static size_t first_answer(const marked *m) {
@@ -112,10 +123,10 @@ static size_t first_answer(const marked *m) {
 }
 
 static msa_status examine(const msa_model *model, msa_session *session, const question *q,
-                          trial *out, msa_error *err) {
+                          msa_progress_fn *progress, void *user, trial *out, msa_error *err) {
     const marked *m = &q->sample;
     size_t first = first_answer(m);
-    examiner e = {.sample = m, .out = out};
+    examiner e = {.sample = m, .progress = progress, .user = user, .out = out};
     take_row(&e, (int64_t)first - 1, msa_session_logits(session),
              msa_model_get_info(model)->n_vocab);
     msa_status status = MSA_OK;
@@ -144,7 +155,7 @@ static msa_status sit(const msa_model *model, msa_session *session, const questi
     out->n_prompt = (int64_t)q->sample.ids.n;
     out->keys = (stats.prefill_keys + stats.decode_keys) / n_read;
     out->keys_dense = (stats.prefill_keys_dense + stats.decode_keys_dense) / n_read;
-    return told ? examine(model, session, q, out, err)
+    return told ? examine(model, session, q, progress, user, out, err)
                 : generate((speech){.model = model,
                                     .session = session,
                                     .q = q,
