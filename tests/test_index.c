@@ -409,10 +409,10 @@ static void the_choice_is_certified_by_exact_scores(void **state) {
                 for (int64_t b = 0; b < own; b++) {
                     double best = -INFINITY;
                     for (int64_t j = b * s->block; j < (b + 1) * s->block; j++) {
+                        ref_vector key = ref_vector_of(s, &c.batch, &c.ki_lane, 64, r, j, 0);
                         double dot = 0;
                         for (int x = 0; x < 64; x++)
-                            dot += (double)c.qi[(i * 2 + g) * 64 + x] *
-                                   ref_element(s, &c.batch, &c.ki_lane, 64, r, j, 0, x);
+                            dot += (double)c.qi[(i * 2 + g) * 64 + x] * ref_element(key, x);
                         if (dot > best) best = dot;
                     }
                     int in = 0;

@@ -15,9 +15,9 @@ static double score_of(const msa_shape *s, const msa_batch *b, const msa_attn_ar
     int32_t d = s->head_dim, g = w->head / (s->n_q_heads / s->n_kv_heads);
     if (!ref_selected(s, b, a->selection, w->t, g, j / s->block)) return -INFINITY;
     const float *q = a->q + (w->t * s->n_q_heads + w->head) * d;
+    ref_vector key = ref_vector_of(s, b, &a->k, d, w->request, j, g);
     double dot = 0;
-    for (int32_t c = 0; c < d; c++)
-        dot += (double)q[c] * ref_element(s, b, &a->k, d, w->request, j, g, c);
+    for (int32_t c = 0; c < d; c++) dot += (double)q[c] * ref_element(key, c);
     return (a->scale > 0 ? a->scale : 1 / sqrt(d)) * dot;
 }
 
@@ -35,9 +35,9 @@ static void one_row(const msa_shape *s, const msa_batch *b, const msa_attn_args 
     for (int32_t c = 0; c < d; c++) out[c] = 0;
     for (int64_t j = 0; j <= w->position && best != -INFINITY; j++) {
         double p = exp(score_of(s, b, a, w, j) - best);
+        ref_vector value = ref_vector_of(s, b, &a->v, d, w->request, j, g);
         sum += p;
-        for (int32_t c = 0; c < d && p != 0; c++)
-            out[c] += p * ref_element(s, b, &a->v, d, w->request, j, g, c);
+        for (int32_t c = 0; c < d && p != 0; c++) out[c] += p * ref_element(value, c);
     }
     for (int32_t c = 0; c < d && sum != 0; c++) out[c] /= sum;
     *lse = sum == 0 ? -INFINITY : best + log(sum);

@@ -19,8 +19,8 @@ typedef struct ref_row {
     int64_t t, position;
 } ref_row;
 
-static double value_at(const ref_row *w, const msa_lane *lane, int64_t j, int32_t c) {
-    return ref_element(w->s, w->b, lane, w->s->head_dim, w->request, j, w->group, c);
+static ref_vector token_of(const ref_row *w, const msa_lane *lane, int64_t j) {
+    return ref_vector_of(w->s, w->b, lane, w->s->head_dim, w->request, j, w->group);
 }
 
 static bool is_visible(const ref_row *w, int64_t j) {
@@ -28,8 +28,9 @@ static bool is_visible(const ref_row *w, int64_t j) {
 }
 
 static double score_of(const ref_row *w, int64_t j) {
+    ref_vector key = token_of(w, w->k, j);
     double dot = 0;
-    for (int32_t c = 0; c < w->s->head_dim; c++) dot += w->q[c] * value_at(w, w->k, j, c);
+    for (int32_t c = 0; c < w->s->head_dim; c++) dot += (double)w->q[c] * ref_element(key, c);
     return w->scale * dot;
 }
 
@@ -71,9 +72,10 @@ void e4m3_ref(const msa_shape *s, const msa_batch *b, const msa_attn_args *a, do
                     double p, loose;
                     if (!is_visible(&w, j)) continue;
                     weigh(&w, j, &p, &loose);
+                    ref_vector value = token_of(&w, w.v, j);
                     for (int32_t c = 0; c < d; c++) {
-                        out[at + c] += p * value_at(&w, w.v, j, c);
-                        slack[at + c] += loose * fabs(value_at(&w, w.v, j, c));
+                        out[at + c] += p * ref_element(value, c);
+                        slack[at + c] += loose * fabsf(ref_element(value, c));
                     }
                 }
             }
@@ -87,13 +89,14 @@ static void add_gradient(const ref_row *w, const float *d_out, double *dq, doubl
         for (int64_t j = 0; j <= w->position; j++) {
             if (!is_visible(w, j)) continue;
             double p = weigh(w, j, &rounded, &loose), dp = 0;
-            for (int32_t c = 0; c < d; c++) dp += d_out[c] * value_at(w, w->v, j, c);
+            ref_vector key = token_of(w, w->k, j), value = token_of(w, w->v, j);
+            for (int32_t c = 0; c < d; c++) dp += (double)d_out[c] * ref_element(value, c);
             if (pass == 0) delta += p * dp;
             if (pass == 0) continue;
             double ds = w->scale * p * (dp - delta);
             int64_t row = (ref_kv_start(w->b, w->request) + j) * w->s->n_kv_heads + w->group;
             for (int32_t c = 0; c < d; c++) {
-                dq[c] += ds * value_at(w, w->k, j, c);
+                dq[c] += ds * ref_element(key, c);
                 dk[row * d + c] += ds * w->q[c];
                 dv[row * d + c] += rounded * d_out[c];
                 slack[row * d + c] += loose * fabsf(d_out[c]);

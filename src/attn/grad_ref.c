@@ -10,9 +10,9 @@ typedef struct ref_row {
     int64_t t, position;
 } ref_row;
 
-static double key_of(const msa_shape *s, const msa_batch *b, const msa_lane *lane, const ref_row *w,
-                     int64_t j, int32_t c) {
-    return ref_element(s, b, lane, s->head_dim, w->request, j, w->group, c);
+static ref_vector token_of(const msa_shape *s, const msa_batch *b, const msa_lane *lane,
+                           const ref_row *w, int64_t j) {
+    return ref_vector_of(s, b, lane, s->head_dim, w->request, j, w->group);
 }
 
 /* ln of the row's sum of exponentials; -inf where it sees nothing. */
@@ -23,8 +23,9 @@ static double lse_of(const msa_shape *s, const msa_batch *b, const msa_grad_args
     for (int pass = 0; pass < 2; pass++)
         for (int64_t j = 0; j <= w->position; j++) {
             if (!ref_selected(s, b, a->selection, w->t, w->group, j / s->block)) continue;
+            ref_vector key = token_of(s, b, &a->k, w, j);
             double dot = 0;
-            for (int32_t c = 0; c < s->head_dim; c++) dot += q[c] * key_of(s, b, &a->k, w, j, c);
+            for (int32_t c = 0; c < s->head_dim; c++) dot += (double)q[c] * ref_element(key, c);
             if (pass == 0) best = fmax(best, scale * dot);
             if (pass == 1) sum += exp(scale * dot - best);
         }
@@ -39,9 +40,10 @@ static void weigh(const msa_shape *s, const msa_batch *b, const msa_grad_args *a
     double dot = 0;
     *p = *dp = 0;
     if (!ref_selected(s, b, a->selection, w->t, w->group, j / s->block)) return;
+    ref_vector key = token_of(s, b, &a->k, w, j), value = token_of(s, b, &a->v, w, j);
     for (int32_t c = 0; c < s->head_dim; c++) {
-        dot += q[c] * key_of(s, b, &a->k, w, j, c);
-        *dp += d_out[c] * key_of(s, b, &a->v, w, j, c);
+        dot += (double)q[c] * ref_element(key, c);
+        *dp += (double)d_out[c] * ref_element(value, c);
     }
     *p = exp(scale * dot - lse);
 }
@@ -62,8 +64,9 @@ static void one_row(const msa_shape *s, const msa_batch *b, const msa_grad_args 
         weigh(s, b, a, w, scale, lse, j, &p, &dp);
         double ds = scale * p * (dp - delta);
         int64_t row = ((ref_kv_start(b, w->request) + j) * s->n_kv_heads + w->group) * d;
+        ref_vector key = token_of(s, b, &a->k, w, j);
         for (int32_t c = 0; c < d && p != 0; c++) {
-            dq[c] += ds * key_of(s, b, &a->k, w, j, c);
+            dq[c] += ds * ref_element(key, c);
             dk[row + c] += ds * q[c];
             dv[row + c] += p * d_out[c];
         }

@@ -27,22 +27,23 @@ static int is_supported(const ref_row *w, msa_support support, int64_t j) {
 static double teacher_score(const ref_row *w, int32_t head, int64_t j) {
     int32_t d = w->s->head_dim;
     const float *q = w->a->q + (w->t * w->s->n_q_heads + head) * d;
+    ref_vector key = ref_vector_of(w->s, w->b, &w->a->k, d, w->request, j, w->group);
     double dot = 0;
-    for (int32_t c = 0; c < d; c++)
-        dot += (double)q[c] * ref_element(w->s, w->b, &w->a->k, d, w->request, j, w->group, c);
+    for (int32_t c = 0; c < d; c++) dot += (double)q[c] * ref_element(key, c);
     return (w->a->scale > 0 ? w->a->scale : 1 / sqrt(d)) * dot;
 }
 
-static double index_key(const ref_row *w, int64_t j, int32_t c) {
-    return ref_element(w->s, w->b, &w->a->ki, w->s->index_dim, w->request, j,
-                       w->s->n_index_keys == 1 ? 0 : w->group, c);
+static ref_vector index_key(const ref_row *w, int64_t j) {
+    return ref_vector_of(w->s, w->b, &w->a->ki, w->s->index_dim, w->request, j,
+                         w->s->n_index_keys == 1 ? 0 : w->group);
 }
 
 static double student_score(const ref_row *w, int64_t j) {
     int32_t di = w->s->index_dim;
     const float *q = w->a->qi + (w->t * w->s->n_index_heads + w->group) * di;
+    ref_vector key = index_key(w, j);
     double dot = 0;
-    for (int32_t c = 0; c < di; c++) dot += q[c] * index_key(w, j, c);
+    for (int32_t c = 0; c < di; c++) dot += (double)q[c] * ref_element(key, c);
     return dot / sqrt(di);
 }
 
@@ -85,8 +86,9 @@ static void one_row(const ref_row *w, double *lse, double *kl, double *dqi, doub
         double ds = w->a->loss_scale / sqrt(di) * (exp(log_pi) - p);
         int64_t row = (ref_kv_start(w->b, w->request) + j) * s->n_index_keys +
                       (s->n_index_keys == 1 ? 0 : w->group);
+        ref_vector key = index_key(w, j);
         for (int32_t c = 0; c < di; c++) {
-            dqi[(w->t * s->n_index_heads + w->group) * di + c] += ds * index_key(w, j, c);
+            dqi[(w->t * s->n_index_heads + w->group) * di + c] += ds * ref_element(key, c);
             dki[row * di + c] += ds * qi[c];
         }
     }

@@ -8,10 +8,10 @@
 static double score_of(const msa_shape *s, const msa_batch *b, const mass_args *a, int32_t request,
                        int64_t t, int32_t h, int64_t j) {
     int32_t d = s->head_dim, g = h / (s->n_q_heads / s->n_kv_heads);
+    const float *q = a->q + (t * s->n_q_heads + h) * d;
+    ref_vector key = ref_vector_of(s, b, &a->k, d, request, j, g);
     double dot = 0;
-    for (int32_t c = 0; c < d; c++)
-        dot += (double)a->q[(t * s->n_q_heads + h) * d + c] *
-               ref_element(s, b, &a->k, d, request, j, g, c);
+    for (int32_t c = 0; c < d; c++) dot += (double)q[c] * ref_element(key, c);
     return (a->scale > 0 ? a->scale : 1 / sqrt(d)) * dot;
 }
 

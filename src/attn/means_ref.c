@@ -7,11 +7,12 @@
 static double score_of(const msa_shape *s, const msa_batch *b, const means_args *a, int32_t request,
                        int64_t t, int32_t g, int64_t first, int64_t end) {
     double score = 0;
-    for (int64_t j = first; j < end; j++)
+    for (int64_t j = first; j < end; j++) {
+        ref_vector key = ref_vector_of(s, b, &a->k, s->head_dim, request, j, g);
         for (int32_t c = 0; c < s->head_dim; c++)
-            score += (double)a->q[(t * s->n_kv_heads + g) * s->head_dim + c] *
-                     ref_element(s, b, &a->k, s->head_dim, request, j, g, c) /
+            score += (double)a->q[(t * s->n_kv_heads + g) * s->head_dim + c] * ref_element(key, c) /
                      (double)(end - first);
+    }
     return score;
 }
 

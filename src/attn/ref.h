@@ -1,7 +1,9 @@
-/* ref.h: what the references read: one stored element at a time, straight from the definitions in
- * attn.h, without plans. */
+/* ref.h: what the references read: the stored elements of one token at a time, straight from the
+ * definitions in attn.h, without plans. */
 #ifndef MSA_ATTN_REF_H
 #define MSA_ATTN_REF_H
+
+#include <stdbool.h>
 
 #include "base/half.h"
 #include "msa/attn.h"
@@ -22,10 +24,17 @@ static inline int64_t ref_kv_start(const msa_batch *batch, int32_t request) {
     return start;
 }
 
-/* Element c of token `token` of a request; dim is the width of a head. */
-static inline float ref_element(const msa_shape *shape, const msa_batch *batch,
-                                const msa_lane *lane, int32_t dim, int32_t request, int64_t token,
-                                int32_t head, int32_t c) {
+/* One token's elements in one head of a lane. */
+typedef struct ref_vector {
+    const void *data;
+    msa_dtype dtype;
+    int64_t first, step; /* in elements */
+} ref_vector;
+
+/* dim is the width of a head. */
+static inline ref_vector ref_vector_of(const msa_shape *shape, const msa_batch *batch,
+                                       const msa_lane *lane, int32_t dim, int32_t request,
+                                       int64_t token, int32_t head) {
     int64_t inside = token % shape->block, at = head * lane->stride_head;
     if (batch->page_table) {
         int64_t row = request * batch->page_table_stride;
@@ -33,13 +42,16 @@ static inline float ref_element(const msa_shape *shape, const msa_batch *batch,
     } else {
         inside = ref_kv_start(batch, request) + token;
     }
-    if (lane->layout == MSA_PANELS)
-        at += inside / 16 * 16 * dim + c * 16 + inside % 16;
-    else
-        at += inside * lane->stride_token + c;
-    if (lane->dtype == MSA_F32) return ((const float *)lane->data)[at];
-    uint16_t half = ((const uint16_t *)lane->data)[at];
-    return lane->dtype == MSA_F16 ? f16_to_f32(half) : bf16_to_f32(half);
+    bool panels = lane->layout == MSA_PANELS;
+    at += panels ? inside / 16 * 16 * dim + inside % 16 : inside * lane->stride_token;
+    return (ref_vector){lane->data, lane->dtype, at, panels ? 16 : 1};
+}
+
+static inline float ref_element(ref_vector v, int32_t c) {
+    int64_t at = v.first + c * v.step;
+    if (v.dtype == MSA_F32) return ((const float *)v.data)[at];
+    uint16_t half = ((const uint16_t *)v.data)[at];
+    return v.dtype == MSA_F16 ? f16_to_f32(half) : bf16_to_f32(half);
 }
 
 /* Whether row t's list for `group` names the block; any block without a selection. */

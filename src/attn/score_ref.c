@@ -12,13 +12,13 @@ static void score_row(const msa_shape *shape, const msa_batch *batch, const msa_
         float best = -INFINITY;
         double best_exact = -INFINITY;
         for (int64_t j = b * shape->block; j < (b + 1) * shape->block && j <= position; j++) {
+            ref_vector key = ref_vector_of(shape, batch, ki, shape->index_dim, request, j,
+                                           shape->n_index_keys == 1 ? 0 : g);
             float s = 0;
             double s_exact = 0;
             for (int32_t c = 0; c < shape->index_dim; c++) {
-                float key = ref_element(shape, batch, ki, shape->index_dim, request, j,
-                                        shape->n_index_keys == 1 ? 0 : g, c);
-                s = fmaf(q[c], key, s);
-                s_exact += (double)q[c] * key;
+                s = fmaf(q[c], ref_element(key, c), s);
+                s_exact += (double)q[c] * ref_element(key, c);
             }
             if (s > best) best = s;
             if (s_exact > best_exact) best_exact = s_exact;

@@ -7,6 +7,7 @@
 
 #include "attn/attend.h"
 #include "base/half.h"
+#include "support/numbers.h"
 
 result result_new(const attn_case *c) {
     result r = {.rows = (size_t)(c->total_q * c->shape.n_q_heads)};
@@ -35,69 +36,81 @@ void truth_free(truth *t) {
     free(t->lse);
 }
 
-/* A row of `n` keys the plain way, all in f32; keys in list order. */
-static void naive_row(int d, int n, const float *q, const float *k, const float *v, float *s,
-                      float *out) {
+/* What a row sees: `n` keys of one head, in order. */
+typedef struct naive_keys {
+    const float *k, *v; /* [tokens, width], a token's elements together */
+    int64_t *tokens;
+    int n, width;
+} naive_keys;
+
+/* A row the plain way, all in f32. */
+static void naive_row(int d, const naive_keys *keys, const float *q, float *s, float *out) {
     float best = -INFINITY, sum = 0;
-    for (int j = 0; j < n; j++) {
+    for (int j = 0; j < keys->n; j++) {
+        const float *k = keys->k + keys->tokens[j] * keys->width;
         float dot = 0;
-        for (int c = 0; c < d; c++) dot += q[c] * k[j * d + c];
+        for (int c = 0; c < d; c++) dot += q[c] * k[c];
         s[j] = dot * (float)(1 / sqrt(d));
         if (s[j] > best) best = s[j];
     }
     for (int c = 0; c < d; c++) out[c] = 0;
-    for (int j = 0; j < n; j++) {
+    for (int j = 0; j < keys->n; j++) {
+        const float *v = keys->v + keys->tokens[j] * keys->width;
         s[j] = expf(s[j] - best);
         sum += s[j];
-        for (int c = 0; c < d; c++) out[c] += s[j] * v[j * d + c];
+        for (int c = 0; c < d; c++) out[c] += s[j] * v[c];
     }
     for (int c = 0; c < d; c++) out[c] /= sum;
 }
 
-static float stored(const msa_lane *lane, float x) {
-    if (lane->dtype == MSA_F16) return f16_to_f32(f16_from_f32(x));
-    if (lane->dtype == MSA_BF16) return bf16_to_f32(bf16_from_f32(x));
-    return x;
+/* Rounded as the lane stores them. */
+static float *stored(const attn_case *c, const msa_lane *lane, const float *from) {
+    size_t n = (size_t)(c->total_k * c->shape.n_kv_heads * c->shape.head_dim);
+    float *to = new_array(n, sizeof *to);
+    for (size_t i = 0; i < n; i++)
+        to[i] = lane->dtype == MSA_F16    ? f16_to_f32(f16_from_f32(from[i]))
+                : lane->dtype == MSA_BF16 ? bf16_to_f32(bf16_from_f32(from[i]))
+                                          : from[i];
+    return to;
+}
+
+/* The tokens up to `position` that row t sees in group g; `start` is the request's first. */
+static int list_tokens(const msa_shape *s, const msa_selection *sel, int64_t t, int32_t g,
+                       int64_t start, int64_t position, int64_t *tokens) {
+    int n = 0;
+    for (int64_t block = 0; block <= position / s->block; block++) {
+        bool in = !sel;
+        for (int i = 0; sel && i < s->topk; i++)
+            in |= sel->ids[(t * s->n_kv_heads + g) * s->topk + i] == block;
+        int64_t end = (block + 1) * s->block;
+        for (int64_t j = block * s->block; in && j < end && j <= position; j++)
+            tokens[n++] = start + j;
+    }
+    return n;
 }
 
 double naive_error(const attn_case *c, const msa_selection *sel, const truth *t) {
     const msa_shape *s = &c->shape;
-    int d = s->head_dim;
+    int d = s->head_dim, group = s->n_q_heads / s->n_kv_heads;
     size_t most = (size_t)(c->max_kv + 1);
-    float *k = malloc(most * (size_t)d * 4), *v = malloc(most * (size_t)d * 4);
-    float *score = malloc(most * 4), *out = malloc((size_t)d * 4);
+    float *k = stored(c, &c->k_lane, c->k), *v = stored(c, &c->v_lane, c->v);
+    float *score = new_array(most, sizeof *score), *out = new_array((size_t)d, sizeof *out);
+    naive_keys keys = {.tokens = new_array(most, sizeof(int64_t)), .width = s->n_kv_heads * d};
     double worst = 0;
     int64_t start = 0;
     for (int32_t r = 0; r < c->n_requests; start += c->kv_len[r++])
-        for (int64_t t0 = c->cu[r]; t0 < c->cu[r + 1]; t0++)
+        for (int64_t row = c->cu[r]; row < c->cu[r + 1]; row++)
             for (int32_t h = 0; h < s->n_q_heads; h++) {
-                int32_t g = h / (s->n_q_heads / s->n_kv_heads);
-                int64_t position = c->offset[r] + t0 - c->cu[r];
-                int n = 0;
-                for (int64_t j = 0; j <= position; j++) {
-                    bool in = !sel;
-                    for (int i = 0; sel && i < s->topk; i++)
-                        in |= sel->ids[(t0 * s->n_kv_heads + g) * s->topk + i] == j / s->block;
-                    if (!in) continue;
-                    const float *from = c->k + ((start + j) * s->n_kv_heads + g) * d;
-                    const float *vals = c->v + ((start + j) * s->n_kv_heads + g) * d;
-                    for (int x = 0; x < d; x++) {
-                        k[n * d + x] = stored(&c->k_lane, from[x]);
-                        v[n * d + x] = stored(&c->v_lane, vals[x]);
-                    }
-                    n++;
-                }
-                if (n == 0) continue;
-                naive_row(d, n, c->q + (t0 * s->n_q_heads + h) * d, k, v, score, out);
-                for (int x = 0; x < d; x++) {
-                    double e = fabs(out[x] - t->out[(t0 * s->n_q_heads + h) * d + x]);
-                    if (e > worst) worst = e;
-                }
+                int32_t g = h / group;
+                int64_t position = c->offset[r] + row - c->cu[r], at = (row * s->n_q_heads + h) * d;
+                keys.k = k + g * d, keys.v = v + g * d;
+                keys.n = list_tokens(s, sel, row, g, start, position, keys.tokens);
+                if (keys.n == 0) continue;
+                naive_row(d, &keys, c->q + at, score, out);
+                for (int x = 0; x < d; x++) worst = fmax(worst, fabs(out[x] - t->out[at + x]));
             }
-    free(k);
-    free(v);
-    free(score);
-    free(out);
+    void *const arrays[] = {k, v, score, out, keys.tokens};
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) free(arrays[i]);
     return worst;
 }
 
