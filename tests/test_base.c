@@ -1,7 +1,10 @@
 /* test_base.c: number formats against arithmetic in double, errors, memory, files. */
 #include "support/support.h"
 
+#include <float.h>
+#include <locale.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -11,6 +14,7 @@
 #include "base/file.h"
 #include "base/half.h"
 #include "base/mem.h"
+#include "base/number_text.h"
 
 /* Value of a 16-bit float with `exponent_bits`, written from the definition. */
 static double half_value(uint16_t h, int exponent_bits) {
@@ -135,6 +139,39 @@ static void files_are_mapped_and_nothing_else_is(void **state) {
     unlink(path);
 }
 
+/* What printf writes in de_DE, ps_AF and their like. */
+static void numbers_have_a_point_in_every_locale(void **state) {
+    (void)state;
+    static const char *const CASES[][2] = {
+        {"1,5", "1.5"},
+        {"-1,25e-07", "-1.25e-07"},
+        {"1\xd9\xab"
+         "5e+300",
+         "1.5e+300"},
+        {"0.5", "0.5"},
+        {"3", "3"},
+        {"1e-06", "1e-06"},
+        {"-inf", "-inf"},
+        {"nan", "nan"},
+        {"", ""},
+    };
+    char text[40];
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        snprintf(text, sizeof text, "%s", CASES[i][0]);
+        number_text_point(text);
+        assert_string_equal(text, CASES[i][1]);
+    }
+    number_text(text, sizeof text, 17, 1.0 / 3);
+    assert_true(strtod(text, NULL) == 1.0 / 3);
+    number_text(text, sizeof text, 17, -DBL_TRUE_MIN);
+    assert_true(strtod(text, NULL) == -DBL_TRUE_MIN);
+    /* Where the machine has such a locale, in it. */
+    if (!setlocale(LC_NUMERIC, "de_DE.UTF-8")) return;
+    number_text(text, sizeof text, 9, 1e-5 * 1.5);
+    setlocale(LC_NUMERIC, "C");
+    assert_string_equal(text, "1.5e-05");
+}
+
 static void isa_can_be_forced_down_and_up(void **state) {
     (void)state;
     msa_error err;
@@ -163,6 +200,7 @@ int main(void) {
         cmocka_unit_test(memory_refuses_what_overflows),
         cmocka_unit_test(a_format_needs_a_place),
         cmocka_unit_test(files_are_mapped_and_nothing_else_is),
+        cmocka_unit_test(numbers_have_a_point_in_every_locale),
         cmocka_unit_test(isa_can_be_forced_down_and_up),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/number_text.h"
+
 typedef enum fact_kind { FACT_INT, FACT_BOOL, FACT_FLOAT, FACT_DOUBLE } fact_kind;
 
 typedef struct fact {
@@ -38,8 +40,8 @@ static void value_text(const arch *a, const fact *f, char text[VALUE_SIZE]) {
     switch (f->kind) {
     case FACT_INT: snprintf(text, VALUE_SIZE, "%d", *(const int32_t *)at); return;
     case FACT_BOOL: snprintf(text, VALUE_SIZE, "%s", *(const bool *)at ? "true" : "false"); return;
-    case FACT_FLOAT: snprintf(text, VALUE_SIZE, "%.9g", (double)*(const float *)at); return;
-    case FACT_DOUBLE: snprintf(text, VALUE_SIZE, "%.17g", *(const double *)at); return;
+    case FACT_FLOAT: number_text(text, VALUE_SIZE, 9, (double)*(const float *)at); return;
+    case FACT_DOUBLE: number_text(text, VALUE_SIZE, 17, *(const double *)at); return;
     }
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/number_text.h"
 #include "base/utf8.h"
 #include "train/config_keys.h"
 
@@ -277,7 +278,7 @@ static void write_value(const train_config *c, const config_key *k, bytes *out) 
         bytes_append_text(out, text);
         return;
     case KEY_REAL:
-        snprintf(text, sizeof text, "%.17g", *(const double *)value);
+        number_text(text, sizeof text, 17, *(const double *)value);
         bytes_append_text(out, text);
         return;
     case KEY_BOOL: bytes_append_text(out, *(const bool *)value ? "true" : "false"); return;
