@@ -141,6 +141,55 @@ static void with_cpt_the_model_itself_is_written(void **state) {
     assert_exit(&place, "msa run -m merged.gguf --index adapter.gguf -p hi -n 1", 2, "already");
 }
 
+/* The second run of --cpt is checked before the first step of the first. */
+static void what_cpt_could_not_do_is_told_before_the_first_step(void **state) {
+    (void)state;
+    assert_exit(&place,
+                "mkdir -p late.gguf.run/cpt && "
+                "cp merged.gguf.run/cpt/checkpoint-*.msac late.gguf.run/cpt",
+                0, NULL);
+    assert_exit(&place, "msa convert " SMALL "-o late.gguf --steps 4 --cpt 3", 2, "--cpt: run.out");
+    assert_false(workplace_has(&place, "late.gguf.run/log.jsonl"));
+    /* Its budget is that of the index, not the usual one, which is no less than this context. */
+    assert_exit(&place,
+                "msa convert -m base.gguf -f LICENSE --context 120 --block 16 --topk 4 --rows 8 "
+                "--steps 2 --cpt 1 -o near.gguf -t 2 > /dev/null",
+                0, NULL);
+}
+
+/* As many pieces of held-out text as there are, up to eight; said beside what came of them. */
+static void the_report_says_how_much_text_it_read(void **state) {
+    (void)state;
+#define SIZED                                                                                      \
+    "rm -rf size.gguf.run; msa convert -m base.gguf -f LICENSE --context 128 --block 16 --topk 4 " \
+    "--rows 8 --steps 1 -t 2 -o size.gguf "
+    json_t *found = workplace_json(&place, SIZED "--valid LICENSE --json");
+    const json_t *size = json_object_get(found, "held_out");
+    assert_int_equal(json_integer_value(json_object_get(size, "pieces")), 8);
+    assert_int_equal(json_integer_value(json_object_get(size, "tokens")), 8 * 128);
+    assert_int_equal(json_integer_value(json_object_get(size, "tokens_late")), 8 * 64);
+    json_decref(found);
+    assert_exit(&place,
+                SIZED "--valid short.txt | grep -q 'over 1 piece of it, .* tokens (0 in the 2nd'",
+                0, NULL);
+}
+
+/* What it learns beside safetensors serves beside the GGUF file of the same model. */
+static void a_folder_of_safetensors_is_converted_too(void **state) {
+    (void)state;
+    static const call calls[] = {
+        {"msa export -m base.gguf -o files --format safetensors --type f32", 0, NULL},
+        {"msa convert -m files -f LICENSE --context 256 --block 16 --topk 4 --rows 32 --steps 40 "
+         "--repeats 4 --lr 1e-2 --init 1 --local 1 -o beside.gguf -t 2",
+         0, NULL},
+        {"msa eval ppl -m base.gguf --index beside.gguf -f LICENSE -c 256 --chunks 1", 0, NULL},
+        {"rm files/tokenizer.json; msa convert -m files -f LICENSE --context 256 --block 16 "
+         "--topk 4 -o c.gguf",
+         1, "expected the tokenizer beside the tensors"},
+    };
+    assert_calls(&place, calls, sizeof calls / sizeof *calls);
+}
+
 /* ---- to the bit ----------------------------------------------------------------------------- */
 
 typedef struct stopper {
@@ -223,6 +272,9 @@ int main(void) {
         cmocka_unit_test(an_interrupted_one_leaves_no_half_file_and_goes_on),
         cmocka_unit_test(a_finished_one_is_resumed_to_its_result),
         cmocka_unit_test(with_cpt_the_model_itself_is_written),
+        cmocka_unit_test(what_cpt_could_not_do_is_told_before_the_first_step),
+        cmocka_unit_test(the_report_says_how_much_text_it_read),
+        cmocka_unit_test(a_folder_of_safetensors_is_converted_too),
         cmocka_unit_test(a_resumed_run_ends_in_the_same_file),
         cmocka_unit_test(frozen_weights_are_not_in_checkpoints_and_must_not_change),
     };

@@ -3,12 +3,14 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/file_out.h"
 #include "support/folder.h"
 #include "support/gguf_edit.h"
 #include "support/tiny_train.h"
 #include "train/arch_text.h"
+#include "train/trainer.h"
 
 static msa_error err;
 
@@ -93,6 +95,31 @@ static void a_frozen_base_with_other_weights_is_not_resumed_with(void **state) {
                  "model.from");
 }
 
+/* As they were before they noted what they don't hold. */
+static void a_checkpoint_that_knows_no_base_is_called_what_it_is(void **state) {
+    char settings[400], base[256], path[300];
+    msa_trainer *t;
+    checkpoint c;
+    bool found;
+    snprintf(base, sizeof base, "%s", folder_path(*state, "begun"));
+    train(base, LLAMA "recipe.kind=full run.steps=4", NULL, MSA_OK);
+    snprintf(settings, sizeof settings,
+             "model.from=%s/model.gguf recipe.kind=index-only run.format=index", base);
+    const char *out = folder_path(*state, "beside");
+    train(out, settings, stop_behind_step_2, MSA_E_CANCELLED);
+    assert_ok(tiny_train_create(&t, out, settings, 1, NULL, NULL, &err), &err);
+    uint64_t frozen = t->frozen;
+    msa_trainer_free(t);
+    assert_true(frozen != 0);
+    assert_ok(checkpoint_open_newest(&c, out, &found, NULL, NULL, &err), &err);
+    c.state.data ^= frozen;
+    assert_ok(checkpoint_write(out, &c, 2, path, sizeof path, &err), &err);
+    checkpoint_close(&c);
+    assert_fails(tiny_train_create(&t, out, settings, 1, NULL, NULL, &err), MSA_E_UNSUPPORTED, &err,
+                 "an earlier version");
+    assert_null(strstr(err.text, "data.text"));
+}
+
 /* Bytes from a file: cut anywhere, without a last line, with facts of other releases. */
 static void an_arch_is_compared_with_what_a_file_mentions_of_it(void **state) {
     (void)state;
@@ -117,6 +144,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_base_that_computes_something_else_is_not_resumed_with),
         cmocka_unit_test(a_frozen_base_with_other_weights_is_not_resumed_with),
+        cmocka_unit_test(a_checkpoint_that_knows_no_base_is_called_what_it_is),
         cmocka_unit_test(an_arch_is_compared_with_what_a_file_mentions_of_it),
     };
     return cmocka_run_group_tests(tests, folder_create, folder_remove);

@@ -96,6 +96,7 @@ typedef struct msa_train_exam {
     /* The text's loss at positions from the middle of data.context on; n_late of them. */
     double dense_late, sparse_late;
     int64_t n_late;
+    int64_t n_pieces; /* of text, or samples of a task */
 } msa_train_exam;
 /* *n of them, living until the next run. */
 MSA_API const msa_train_exam *msa_trainer_get_exams(const msa_trainer *trainer, size_t *n);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli/commands.h"
 #include "cli/convert.h"
@@ -229,18 +230,24 @@ typedef struct outcome {
     int64_t n_steps;
 } outcome;
 
-static msa_status train_config(const convert_args *args, const char *text, const char *folder,
-                               bool resume, outcome *out, msa_error *err) {
-    train_watcher w = {.showing = MSA_TRAIN_NOTE};
-    msa_trainer *t;
+static msa_status open_trainer(msa_trainer **t, const char *text, bool resume, train_watcher *w,
+                               msa_error *err) {
     msa_train_params params = {.config = text,
                                .n_bytes = strlen(text),
                                .name = "the configuration of msa convert",
                                .resume = resume,
                                .watch = train_watch,
-                               .user = &w};
-    msa_status status = msa_trainer_create(&t, &params, err);
-    progress_end(&w.bar);
+                               .user = w};
+    msa_status status = msa_trainer_create(t, &params, err);
+    progress_end(&w->bar);
+    return status;
+}
+
+static msa_status train_config(const convert_args *args, const char *text, const char *folder,
+                               bool resume, outcome *out, msa_error *err) {
+    train_watcher w = {.showing = MSA_TRAIN_NOTE};
+    msa_trainer *t;
+    msa_status status = open_trainer(&t, text, resume, &w, err);
     if (status != MSA_OK) return status;
     const msa_train_info *info = msa_trainer_get_info(t);
     train_announce(info);
@@ -256,12 +263,18 @@ static msa_status train_config(const convert_args *args, const char *text, const
     return status;
 }
 
+/* Takes over config. *text is freed by the caller. */
+static msa_status write_text(char **text, json_t *config, msa_error *err) {
+    *text = config ? json_dumps(config, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
+    json_decref(config);
+    return *text ? MSA_OK : fail_memory(err, "writing a configuration");
+}
+
 /* Takes over config. */
 static msa_status run(const convert_args *args, json_t *config, const char *folder, bool resume,
                       outcome *out, msa_error *err) {
-    char *text = config ? json_dumps(config, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
-    msa_status status = text ? MSA_OK : fail_memory(err, "writing a configuration");
-    json_decref(config);
+    char *text;
+    msa_status status = write_text(&text, config, err);
     if (status == MSA_OK) status = make_folder(folder, err);
     if (status == MSA_OK) status = train_config(args, text, folder, resume, out, err);
     free(text);
@@ -281,15 +294,32 @@ static bool is_there(const char *path) {
     return stat(path, &info) == 0;
 }
 
+/* A mistake in the second run's configuration is told before the first run's first step: with the
+ * model at hand in the place of the first run's. */
+static msa_status check_cpt(const convert_args *args, const work *w, msa_error *err) {
+    train_watcher watcher = {.showing = MSA_TRAIN_NOTE};
+    msa_trainer *t = NULL;
+    char *text;
+    msa_status status = write_text(
+        &text, convert_cpt_config(args, w->cpt_folder, args->model.path, w->folder), err);
+    if (status == MSA_OK) status = open_trainer(&t, text, false, &watcher, err);
+    msa_trainer_free(t);
+    free(text);
+    rmdir(w->cpt_folder); /* empty, unless a run has been there */
+    return status == MSA_OK ? MSA_OK : fail_prefix(err, status, "--cpt: ");
+}
+
 /* The second run begins where the first has left its model; a resumed one may be in it already. */
 static msa_status run_both(const convert_args *args, work *w, msa_error *err) {
-    msa_status status =
-        run(args, convert_index_config(args, w->folder), w->folder, args->resume, &w->index, err);
-    if (status != MSA_OK || args->cpt == 0 || args->check) return status;
     snprintf(w->cpt_folder, sizeof w->cpt_folder, "%s/cpt", w->folder);
     bool begun = args->resume && is_there(w->cpt_folder);
-    status = run(args, convert_cpt_config(args, w->cpt_folder, w->index.model), w->cpt_folder,
-                 begun, &w->cpt, err);
+    msa_status status = args->cpt && !begun ? check_cpt(args, w, err) : MSA_OK;
+    if (status == MSA_OK)
+        status = run(args, convert_index_config(args, w->folder), w->folder, args->resume,
+                     &w->index, err);
+    if (status != MSA_OK || args->cpt == 0 || args->check) return status;
+    status = run(args, convert_cpt_config(args, w->cpt_folder, w->index.model, w->folder),
+                 w->cpt_folder, begun, &w->cpt, err);
     w->has_cpt = status == MSA_OK;
     return status;
 }

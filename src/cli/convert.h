@@ -19,11 +19,14 @@ typedef struct convert_args {
 } convert_args;
 
 /* Configuration of the run that trains the index branch alone, and of the one that trains the
- * backbone with it, from the model `from`: as msa train reads them. NULL without memory. */
+ * backbone with it, from the model `from`, whose own branch counts where it has one: as msa train
+ * reads them. Both keep the texts as tokens in `tokens`. NULL without memory. */
 json_t *convert_index_config(const convert_args *args, const char *folder);
-json_t *convert_cpt_config(const convert_args *args, const char *folder, const char *from);
+json_t *convert_cpt_config(const convert_args *args, const char *folder, const char *from,
+                           const char *tokens);
 
-/* What the logs say of held-out text: {"nll": rows, "layers": rows}. cpt_log NULL: no such run. */
+/* What the logs say of held-out text: {"held_out": its size, "nll": rows, "layers": rows}. cpt_log
+ * NULL: no such run. */
 json_t *convert_findings(const char *index_log, const char *cpt_log);
 /* The same as tables on standard output. */
 msa_status convert_print(const json_t *findings, msa_error *err);

@@ -4,6 +4,8 @@
 #include "cli/convert.h"
 #include "cli/table.h"
 
+enum { EVAL_PIECES = 8 }; /* of held-out text, or as many as there are */
+
 static const char *const KL[] = {"far", "far-mass", "visible"};
 static const char *const TYPES[] = {"f16", "bf16", "f32"};
 
@@ -26,18 +28,17 @@ static int64_t warmup_of(int64_t steps) {
     return steps / 10 < USUAL ? steps / 10 : USUAL;
 }
 
-static json_t *index_of(const convert_args *a) {
-    json_t *index =
-        json_pack("{s:b, s:I, s:I, s:I, s:I, s:s}", "on", 1, "block", (json_int_t)a->block, "topk",
-                  (json_int_t)a->topk, "local", (json_int_t)a->local, "init", (json_int_t)a->init,
-                  "start", a->start ? "random" : "heads");
+static json_t *index_of(const convert_args *a, const char *start) {
+    json_t *index = json_pack("{s:b, s:I, s:I, s:I, s:I, s:s}", "on", 1, "block",
+                              (json_int_t)a->block, "topk", (json_int_t)a->topk, "local",
+                              (json_int_t)a->local, "init", (json_int_t)a->init, "start", start);
     if (a->dim) json_object_set_new(index, "dim", json_integer((json_int_t)a->dim));
     return index;
 }
 
 json_t *convert_index_config(const convert_args *a, const char *folder) {
     json_t *model = json_pack("{s:s, s:i, s:o}", "from", a->model.path, "dense_layers", 0, "index",
-                              index_of(a));
+                              index_of(a, a->start ? "random" : "heads"));
     json_t *optim = json_pack("{s:f, s:i}", "index_lr", a->lr, "weight_decay", 0);
     json_t *schedule =
         json_pack("{s:I, s:f}", "warmup", (json_int_t)warmup_of(a->steps), "final", 0.02);
@@ -45,7 +46,7 @@ json_t *convert_index_config(const convert_args *a, const char *folder) {
         json_pack("{s:s, s:s, s:I, s:I}", "kind", "index-only", "kl_warmup", KL[a->kl], "kl_rows",
                   (json_int_t)a->rows, "kl_repeats", (json_int_t)a->repeats);
     json_t *log = json_pack("{s:I, s:i, s:i, s:b, s:i, s:I}", "every", (json_int_t)a->repeats,
-                            "diagnostics", 0, "eval", 0, "eval_first", 1, "eval_rows", 2,
+                            "diagnostics", 0, "eval", 0, "eval_first", 1, "eval_rows", EVAL_PIECES,
                             "checkpoint", (json_int_t)(5 * a->repeats));
     json_t *run = json_pack("{s:s, s:I, s:I, s:s, s:s}", "out", folder, "steps",
                             (json_int_t)a->steps, "seed", (json_int_t)a->seed, "format",
@@ -55,18 +56,21 @@ json_t *convert_index_config(const convert_args *a, const char *folder) {
                      run);
 }
 
-json_t *convert_cpt_config(const convert_args *a, const char *folder, const char *from) {
-    json_t *model = json_pack("{s:s, s:i}", "from", from, "dense_layers", 0);
+json_t *convert_cpt_config(const convert_args *a, const char *folder, const char *from,
+                           const char *tokens) {
+    json_t *model = json_pack("{s:s, s:i, s:o}", "from", from, "dense_layers", 0, "index",
+                              index_of(a, "random"));
+    json_t *data = data_of(a);
     json_t *optim =
         json_pack("{s:f, s:f, s:f}", "lr", a->cpt_lr, "index_lr", a->lr / 10, "weight_decay", 0.01);
     json_t *schedule = json_pack("{s:I}", "warmup", (json_int_t)warmup_of(a->cpt));
     json_t *recipe = json_pack("{s:s, s:i, s:i, s:s, s:I}", "kind", "cpt", "dense", 0, "warmup", 0,
                                "kl_sparse", "selected", "kl_rows", (json_int_t)a->rows);
     json_t *log = json_pack("{s:i, s:i, s:i, s:i, s:i}", "every", 1, "diagnostics", 0, "eval", 0,
-                            "eval_rows", 2, "checkpoint", 20);
+                            "eval_rows", EVAL_PIECES, "checkpoint", 20);
     json_t *run = json_pack("{s:s, s:I, s:I, s:s, s:s}", "out", folder, "steps", (json_int_t)a->cpt,
                             "seed", (json_int_t)a->seed, "format", "gguf", "type", TYPES[a->type]);
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "model", model, "data", data_of(a),
-                     "optim", optim, "schedule", schedule, "recipe", recipe, "log", log, "run",
-                     run);
+    json_object_set_new(data, "cache", json_text(tokens, strlen(tokens)));
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "model", model, "data", data, "optim",
+                     optim, "schedule", schedule, "recipe", recipe, "log", log, "run", run);
 }

@@ -43,6 +43,18 @@ static double text_number(const json_t *exam, const char *key) {
     return json_is_number(x) ? json_number_value(x) : NAN;
 }
 
+/* How much was read for a figure: what it can be off by. */
+static json_t *size_of(const json_t *exam) {
+    static const char *const KEYS[][2] = {
+        {"pieces", "pieces"}, {"tokens", "n"}, {"tokens_late", "n_late"}};
+    json_t *size = json_object();
+    for (size_t i = 0; i < sizeof KEYS / sizeof *KEYS; i++) {
+        double n = text_number(exam, KEYS[i][1]);
+        json_object_set_new(size, KEYS[i][0], isnan(n) ? json_null() : json_integer((json_int_t)n));
+    }
+    return size;
+}
+
 static void add_nll(json_t *rows, const char *name, const json_t *exam, bool sparse) {
     double dense = text_number(exam, "dense_late");
     double late = text_number(exam, sparse ? "sparse_late" : "dense_late");
@@ -102,7 +114,7 @@ static void add_mean(json_t *rows) {
 json_t *convert_findings(const char *index_log, const char *cpt_log) {
     exams index = exams_of(index_log), cpt = exams_of(cpt_log);
     const json_t *last = cpt.last ? cpt.last : index.last;
-    json_t *nll = json_array(), *layers = json_array(), *value;
+    json_t *nll = json_array(), *layers = json_array(), *size = size_of(last), *value;
     const char *layer;
     if (index.first) {
         add_nll(nll, "dense", index.first, false);
@@ -118,7 +130,11 @@ json_t *convert_findings(const char *index_log, const char *cpt_log) {
     add_mean(layers);
     drop(&index);
     drop(&cpt);
-    return json_pack("{s:o, s:o}", "nll", nll, "layers", layers);
+    return json_pack("{s:o, s:o, s:o}", "held_out", size, "nll", nll, "layers", layers);
+}
+
+static long long whole(const json_t *object, const char *key) {
+    return (long long)json_integer_value(json_object_get(object, key));
 }
 
 msa_status convert_print(const json_t *findings, msa_error *err) {
@@ -140,6 +156,11 @@ msa_status convert_print(const json_t *findings, msa_error *err) {
     };
     msa_status status =
         table_print(NLL, sizeof NLL / sizeof *NLL, json_object_get(findings, "nll"), err);
+    const json_t *size = json_object_get(findings, "held_out");
+    if (status == MSA_OK && json_is_integer(json_object_get(size, "pieces")))
+        printf("over %lld piece%s of it, %lld tokens (%lld in the 2nd half)\n",
+               whole(size, "pieces"), whole(size, "pieces") == 1 ? "" : "s", whole(size, "tokens"),
+               whole(size, "tokens_late"));
     if (status != MSA_OK || json_array_size(json_object_get(findings, "layers")) == 0)
         return status;
     printf("\n");

@@ -2,12 +2,15 @@
  * documents begin is kept in memory. */
 #include "train/tokens_make.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/checksum.h"
 #include "base/file_out.h"
 #include "base/mem.h"
 #include "model/gguf.h"
+#include "model/model_files.h"
 
 /* ---- the fingerprint ------------------------------------------------------------------------ */
 
@@ -32,20 +35,45 @@ static msa_status keys_end(const file_map *map, const char *name, size_t *end, m
 }
 
 /* At least some megabytes, so that small files count whole: more than needed does no harm. */
-static msa_status add_tokenizer(checksum *c, const char *name, msa_error *err) {
+static msa_status add_gguf(checksum *c, const char *name, msa_error *err) {
     enum { LEAST = 16 << 20 };
     file_map map;
     size_t end = 0;
-    add_part(c, name, strcmp(name, "bytes") == 0 ? 5 : 0);
-    if (strcmp(name, "bytes") == 0) return MSA_OK;
     msa_status status = file_map_open(&map, name, err);
-    if (status != MSA_OK) return error_prefix(err, status, "data.tokenizer: ");
+    if (status != MSA_OK) return status;
     status = keys_end(&map, name, &end, err);
     if (status == MSA_OK) {
         size_t least = map.n_bytes < LEAST ? map.n_bytes : LEAST;
         add_part(c, map.data, end > least ? end : least);
     }
     file_map_close(&map);
+    return status;
+}
+
+/* What a tokenizer is made of; those that are not there count as empty. */
+static msa_status add_folder(checksum *c, const char *folder, msa_error *err) {
+    static const char *const NAMES[] = {"tokenizer.json", "tokenizer_config.json", "config.json",
+                                        "generation_config.json"};
+    msa_status status = MSA_OK;
+    for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES && status == MSA_OK; i++) {
+        char path[4096];
+        file_map map = {0};
+        snprintf(path, sizeof path, "%.4000s/%s", folder, NAMES[i]);
+        if (access(path, F_OK) == 0) status = file_map_open(&map, path, err);
+        if (status == MSA_OK) add_part(c, map.data, map.n_bytes);
+        if (map.data) file_map_close(&map);
+    }
+    return status;
+}
+
+static msa_status add_tokenizer(checksum *c, const char *name, msa_error *err) {
+    model_files found;
+    add_part(c, name, strcmp(name, "bytes") == 0 ? 5 : 0);
+    if (strcmp(name, "bytes") == 0) return MSA_OK;
+    msa_status status = model_files_find(&found, name, err);
+    if (status == MSA_OK)
+        status = found.folder ? add_folder(c, found.folder, err) : add_gguf(c, name, err);
+    model_files_free(&found);
     return status == MSA_OK ? status : error_prefix(err, status, "data.tokenizer: ");
 }
 

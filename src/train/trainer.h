@@ -35,6 +35,7 @@ struct msa_trainer {
 
     arch arch;
     bool from_index; /* the model of model.from has an index branch */
+    uint64_t frozen; /* hash of the weights that checkpoints don't hold, part of state.data; or 0 */
     tokenizer *tokenizer;
     bytes chat;              /* template of the model of model.from, for the file that is written */
     tokens text, valid_text; /* zeros where there is none */

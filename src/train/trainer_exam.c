@@ -10,7 +10,7 @@ enum { SURVEYED_ROWS = 256 }; /* query rows of a document, where the recipe take
 
 typedef struct tally {
     double loss, late;
-    int64_t n_targets, n_late;
+    int64_t n_targets, n_late, n_pieces;
     exam_score score;
 } tally;
 
@@ -44,6 +44,7 @@ static void add_losses(const msa_trainer *t, const net_losses *l, tally *sum) {
     int64_t from = t->config.data.context / 2;
     sum->loss += l->lm * (double)l->n_targets;
     sum->n_targets += l->n_targets;
+    sum->n_pieces += b->n_docs;
     for (int32_t d = 0; d < b->n_docs; d++)
         for (int64_t i = b->cu_seqlens[d] + from; i < b->cu_seqlens[d + 1]; i++)
             if (b->targets[i] >= 0) sum->late += (double)t->nll[i], sum->n_late++;
@@ -88,6 +89,7 @@ static void conclude(msa_trainer *t, int source, const tally *dense, const tally
                           .sparse_late = NAN};
     e->n = text ? dense->n_targets : dense->score.n;
     e->n_late = text ? dense->n_late : 0;
+    e->n_pieces = dense->n_pieces;
     if (e->n == 0) return;
     double n = (double)e->n, n_late = (double)e->n_late;
     e->dense = text ? dense->loss / n : (double)dense->score.n_right / n;

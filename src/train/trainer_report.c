@@ -172,6 +172,7 @@ void report_exams(msa_trainer *t) {
         set(one, "dense", log_number(e->dense));
         set(one, "sparse", log_number(e->sparse));
         set(one, "n", whole(e->n));
+        set(one, "pieces", whole(e->n_pieces));
         if (e->n_late) {
             set(one, "dense_late", log_number(e->dense_late));
             set(one, "sparse_late", log_number(e->sparse_late));

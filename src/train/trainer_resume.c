@@ -45,6 +45,23 @@ msa_status trainer_save(msa_trainer *t, msa_error *err) {
     return status;
 }
 
+static msa_status refuse_data(const msa_trainer *t, const checkpoint *c, msa_error *err) {
+    bool frozen = t->params->trained > 0;
+    if (frozen && c->state.data == (t->state.data ^ t->frozen))
+        return error_set(
+            err, MSA_E_UNSUPPORTED,
+            "the checkpoint of step %" PRId64
+            " is of an index branch, by an earlier version, which "
+            "did not note the weights of model.from that it was trained beside: they can't be told "
+            "from others; expected one of this version: begin anew in another run.out",
+            c->state.step);
+    return error_set(
+        err, MSA_E_ARG,
+        "data.text, data.tokenizer%s: the texts are not those the checkpoint was made with, or "
+        "the tokenizer%s not; expected them unchanged",
+        frozen ? ", model.from" : "", frozen ? " or the model are" : " is");
+}
+
 static msa_status check_fits(const msa_trainer *t, const checkpoint *c, msa_error *err) {
     train_config then;
     msa_status status = config_init(&then, err);
@@ -52,13 +69,7 @@ static msa_status check_fits(const msa_trainer *t, const checkpoint *c, msa_erro
     if (status == MSA_OK) status = config_same_outcome(&t->config, &then, err);
     config_free(&then);
     if (status != MSA_OK) return status;
-    if (c->state.data != t->state.data)
-        return error_set(
-            err, MSA_E_ARG,
-            "data.text, data.tokenizer%s: the texts are not those the checkpoint was made with, or "
-            "the tokenizer%s not; expected them unchanged",
-            t->params->trained ? ", model.from" : "",
-            t->params->trained ? " or the model are" : " is");
+    if (c->state.data != t->state.data) return refuse_data(t, c, err);
     status = arch_text_same(&t->arch, c->arch, c->n_arch, err);
     if (status != MSA_OK) return status;
     if (c->n_floats != trainer_floats(t) || c->n_bias != count_bias(t))

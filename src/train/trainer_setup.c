@@ -3,12 +3,16 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/file_out.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "model/config_json.h"
+#include "model/model_files.h"
 #include "model/tokenizer_gguf.h"
+#include "model/tokenizer_json.h"
 #include "train/tokens_make.h"
 #include "train/trainer.h"
 
@@ -50,26 +54,54 @@ static void tidy_folder(const char *out) {
 /* ---- texts ---------------------------------------------------------------------------------- */
 
 /* A model that is trained further talks as it did. Without memory it goes without. */
-static void keep_chat(msa_trainer *t, const gguf_file *file) {
+static void keep_chat(msa_trainer *t, const char *text, size_t n) {
+    if (t->config.model.from[0]) bytes_append(&t->chat, text, n);
+}
+
+static msa_status tokenizer_of_gguf(msa_trainer *t, const char *path, msa_error *err) {
+    gguf_file *file;
+    chat_template chat;
     gguf_string text;
-    if (t->config.model.from[0] == 0) return;
-    if (gguf_get_string(file, "tokenizer.chat_template", &text, NULL) != MSA_OK) return;
-    bytes_append(&t->chat, text.data, (size_t)text.n);
+    msa_status status = gguf_open(&file, path, err);
+    if (status != MSA_OK) return status;
+    status = tokenizer_from_gguf(&t->tokenizer, &chat, file, err);
+    if (status == MSA_OK) {
+        chat_template_free(&chat);
+        if (gguf_get_string(file, "tokenizer.chat_template", &text, NULL) == MSA_OK)
+            keep_chat(t, text.data, (size_t)text.n);
+    }
+    gguf_close(file);
+    return status;
+}
+
+/* Beside config.json, which says how many rows the embedding has. */
+static msa_status tokenizer_of_folder(msa_trainer *t, const model_files *found, msa_error *err) {
+    arch a;
+    bytes chat = {0};
+    char path[4096];
+    snprintf(path, sizeof path, "%.4000s/tokenizer.json", found->folder);
+    if (access(path, F_OK) != 0)
+        return error_set(err, MSA_E_IO,
+                         "'%.300s' is missing; expected the tokenizer beside the tensors, as the "
+                         "model was published with it, or a GGUF file of the model",
+                         path);
+    msa_status status = config_json_read(&a, found->config, err);
+    if (status == MSA_OK)
+        status = tokenizer_from_json(&t->tokenizer, &chat, found->folder, a.n_vocab, err);
+    if (status == MSA_OK) keep_chat(t, chat.data, chat.n);
+    bytes_free(&chat);
+    return status;
 }
 
 static msa_status open_tokenizer(msa_trainer *t, msa_error *err) {
     const char *name = t->config.data.tokenizer;
-    gguf_file *file;
-    chat_template chat;
+    model_files found;
     if (strcmp(name, "bytes") == 0) return tokenizer_create_bytes(&t->tokenizer, NULL, 0, err);
-    msa_status status = gguf_open(&file, name, err);
-    if (status != MSA_OK) return error_prefix(err, status, "data.tokenizer: ");
-    status = tokenizer_from_gguf(&t->tokenizer, &chat, file, err);
-    if (status == MSA_OK) {
-        chat_template_free(&chat);
-        keep_chat(t, file);
-    }
-    gguf_close(file);
+    msa_status status = model_files_find(&found, name, err);
+    if (status == MSA_OK)
+        status =
+            found.folder ? tokenizer_of_folder(t, &found, err) : tokenizer_of_gguf(t, name, err);
+    model_files_free(&found);
     return status == MSA_OK ? MSA_OK : error_prefix(err, status, "data.tokenizer: ");
 }
 
@@ -151,7 +183,8 @@ static msa_status start_index(msa_trainer *t, msa_error *err) {
 /* What checkpoints don't hold must be what it was when they are resumed. */
 static void fingerprint_frozen(msa_trainer *t) {
     size_t n = (size_t)t->params->trained * sizeof(float);
-    t->state.data ^= hash_bytes(t->params->w, n);
+    t->frozen = hash_bytes(t->params->w, n);
+    t->state.data ^= t->frozen;
 }
 
 static msa_status make_weights(msa_trainer *t, msa_error *err) {
