@@ -201,6 +201,9 @@ static void contradictions_are_refused_before_work(void **state) {
         {"recipe.kind=index-only recipe.index_value=true run.format=none", "recipe.index_value"},
         {"recipe.lm_index=true model.head_dim=136", "recipe.lm_index"},
         {"run.format=index model.from=a", "run.format"},
+        {"model.from=a model.embed_std=0.5", "model.embed_std"},
+        {"model.from=a model.qk_gain=2", "model.qk_gain"},
+        {"model.from=a model.init_std=0.1 model.index.start=heads", "model.init_std"},
         {"run.format=index recipe.kind=index-only", "run.format"},
         {"run.format=index recipe.kind=index-only model.from=a recipe.detach=false", "run.format"},
     };

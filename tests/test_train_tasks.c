@@ -214,6 +214,28 @@ static void samples_have_the_length_asked_for_and_grow_with_the_steps(void **sta
     close_school(&s);
 }
 
+/* 37 keys are spelt with two letters: from 36 on there are sizes that do not fit. */
+static void what_does_not_fit_yet_is_told_with_as_many_items_as_do(void **state) {
+    school s;
+    int source, n_fewer = 0;
+    int64_t epoch;
+    open_school(&s, *state,
+                "data.weight=0 tasks.recall.weight=1 tasks.recall.items=100 "
+                "tasks.recall.length=416 tasks.recall.start_items=4 tasks.recall.start_length=24 "
+                "tasks.recall.grow_steps=100 tasks.recall.questions=4");
+    for (int64_t step = 0; step <= 100; step++) {
+        assert_ok(mixture_batch(s.mixture, step, 0, &s.batch, &source, &epoch, &err), &err);
+        task_size size = task_size_at(&s.config.tasks[TASK_RECALL], step);
+        int64_t n = size.items, told = -4;
+        while ((n + 4) * (n <= 36 ? 3 : 4) > size.length) n--;
+        for (int64_t i = 0; i < size.length; i++) told += s.batch.ids[i] == ' ';
+        assert_int_equal(told, n);
+        n_fewer += n < size.items;
+    }
+    assert_in_range(n_fewer, 2, 50);
+    close_school(&s);
+}
+
 static void mixed_samples_have_all_sizes_up_to_the_present_one(void **state) {
     school s;
     int by_octave[4] = {0}, by_items[10] = {0}, n = 0;
@@ -395,6 +417,7 @@ int main(void) {
         cmocka_unit_test(every_task_can_be_solved_and_not_without_looking_far),
         cmocka_unit_test(an_answer_counts_only_whole),
         cmocka_unit_test(samples_have_the_length_asked_for_and_grow_with_the_steps),
+        cmocka_unit_test(what_does_not_fit_yet_is_told_with_as_many_items_as_do),
         cmocka_unit_test(mixed_samples_have_all_sizes_up_to_the_present_one),
         cmocka_unit_test(recall_asks_again_where_questions_outnumber_items),
         cmocka_unit_test(sources_take_turns_by_weight),

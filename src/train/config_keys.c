@@ -38,7 +38,7 @@ const char *const CONFIG_TASK_NAMES[TASK_COUNT] = {"recall", "copy", "passkey", 
             "items at the first step, growing to items; 0: items"),                                \
         INT("tasks." name ".questions", tasks[i].questions, 1, 4096, asked,                        \
             "questions at the end of a sample; what it lacks items for is left out, but recall "   \
-            "asks again"),                                                                         \
+            "asks again, whose answers then stand nearby too"),                                    \
         INT("tasks." name ".grow_from", tasks[i].grow_from, 0, MUCH, "0",                          \
             "step at which length and items begin to grow"),                                       \
         INT("tasks." name ".grow_steps", tasks[i].grow_steps, 0, MUCH, "0",                        \
@@ -118,7 +118,7 @@ const config_key CONFIG_KEYS[] = {
     REAL("data.valid_share", data.valid_share, 0, 0.5, "0.02",
          "share of the text held out where data.valid is empty"),
     TEXT("data.tokenizer", data.tokenizer, "bytes",
-         "\"bytes\", or a model file whose tokenizer is used"),
+         "\"bytes\", or a model whose tokenizer is used: a GGUF file, or a folder of safetensors"),
     TEXT("data.separator", data.separator, "",
          "text between documents of one file; empty: a file is a document"),
     TEXT_FREE("data.cache", data.cache, "", "directory of the token files; empty: run.out"),

@@ -71,8 +71,28 @@ static msa_status settle_index(train_config *c, msa_error *err) {
     return MSA_OK;
 }
 
+/* Keys of random weights where there are none; the shape of another model is no contradiction. */
+static msa_status settle_from(const train_config *c, msa_error *err) {
+    bool heads = c->model.index.start == INDEX_FROM_HEADS;
+    train_config usual;
+    msa_status status = config_init(&usual, err);
+    const char *set = c->model.embed_std != usual.model.embed_std          ? "embed_std"
+                      : c->model.qk_gain != usual.model.qk_gain            ? "qk_gain"
+                      : heads && c->model.init_std != usual.model.init_std ? "init_std"
+                                                                           : NULL;
+    config_free(&usual);
+    if (status != MSA_OK || !set) return status;
+    return error_set(err, MSA_E_ARG,
+                     "model.%s is set and so is model.from%s; weights that are read are not drawn: "
+                     "expected no model.%s",
+                     set, set[0] == 'i' ? ", with model.index.start heads" : "", set);
+}
+
 static msa_status settle_model(train_config *c, msa_error *err) {
-    if (c->model.from[0]) return settle_index(c, err);
+    if (c->model.from[0]) {
+        msa_status from = settle_from(c, err);
+        return from == MSA_OK ? settle_index(c, err) : from;
+    }
     msa_status status = settle_heads(c, err);
     if (status == MSA_OK && c->model.dense_layers > c->model.layers)
         return error_set(err, MSA_E_ARG, "model.dense_layers is %lld; there are %lld layers",

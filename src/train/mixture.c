@@ -56,15 +56,27 @@ static void add_sample(train_batch *b, const task_sample *s, int source, bool an
     b->cu_seqlens[b->n_docs] = (int32_t)b->n_tokens;
 }
 
+static msa_status try_items(mixture *m, config_task_kind kind, task_size size, int64_t items,
+                            const draw *d, task_sample *s, msa_error *err) {
+    draw again = *d;
+    size.items = items;
+    return task_make(m->maker, kind, &size, &again, s, err);
+}
+
 /* Both ends of a curriculum were tried when the mixture was made; between them a longer spelling of
- * the keys may not fit yet: then fewer items are told. */
-static msa_status make_fitting(mixture *m, config_task_kind kind, task_size size, draw *d,
-                               task_sample *s, msa_error *err) {
-    for (;; size.items--) {
-        draw again = *d;
-        msa_status status = task_make(m->maker, kind, &size, &again, s, err);
-        if (status != MSA_E_ARG || size.items <= 1) return status;
+ * the keys may not fit yet: then fewer items are told, as many as fit, found by halves. */
+static msa_status make_fitting(mixture *m, config_task_kind kind, const task_size *size,
+                               const draw *d, task_sample *s, msa_error *err) {
+    int64_t fits = 0, too_many = size->items, last = too_many;
+    msa_status status = try_items(m, kind, *size, last, d, s, err);
+    if (status != MSA_E_ARG || last <= 1) return status;
+    while (too_many - fits > 1) {
+        last = fits + (too_many - fits) / 2;
+        status = try_items(m, kind, *size, last, d, s, err);
+        if (status != MSA_OK && status != MSA_E_ARG) return status;
+        *(status == MSA_OK ? &fits : &too_many) = last;
     }
+    return fits == last || fits == 0 ? status : try_items(m, kind, *size, fits, d, s, err);
 }
 
 static draw begin_sample(const mixture *m, config_task_kind kind, draw_purpose purpose,
@@ -86,7 +98,7 @@ static msa_status fill_task(mixture *m, config_task_kind kind, int64_t step, int
         int64_t room = m->max_tokens - batch->n_tokens;
         if (t->mixed && room >= t->start_length && room < size.length) size.length = room;
         if (size.length > room) break;
-        status = make_fitting(m, kind, size, &d, &s, err);
+        status = make_fitting(m, kind, &size, &d, &s, err);
         if (status == MSA_OK) add_sample(batch, &s, MIXTURE_TASKS + (int)kind, t->answers_only);
     }
     return status;
@@ -101,7 +113,7 @@ msa_status mixture_exam(mixture *m, config_task_kind kind, int64_t number, int64
     for (int64_t i = 0; i < n && i < n_samples && status == MSA_OK; i++) {
         task_sample s;
         draw d = begin_sample(m, kind, DRAW_EXAM, number, i);
-        status = make_fitting(m, kind, size, &d, &s, err);
+        status = make_fitting(m, kind, &size, &d, &s, err);
         if (status == MSA_OK) add_sample(batch, &s, MIXTURE_TASKS + (int)kind, true);
     }
     return status;

@@ -6,7 +6,9 @@
  *
  *   recall   facts " kV": a key of lower-case letters and digits, a value of one capital; asked
  *            again in another order; filler of punctuation. Where there are more questions than
- *            items each is about any of them, so that no answer can be told by elimination  (MQAR)
+ *            items each is about any of them, so that no answer can be told by elimination (MQAR);
+ *            the later ones then repeat questions answered close by: only the first about a key has
+ *            to be found among the facts. For short samples to begin with, not for examinations
  *   copy     letters; a question is a cue of 4 that occurred once, the answer goes on as it did
  *   passkey  "The pass key is 71432. Remember it. 71432 is the pass key." in a filler of sentences
  *   needle   "The code of Kedori is 5823." inside real text
