@@ -53,11 +53,12 @@ static msa_status print_part(const exam_args *args, const msa_eval_row *rows,
         snprintf(text, sizeof text, "%lld %%", (long long)args->depths.values[d]);
         json_t *line = json_pack("{s:s}", "depth", text);
         for (size_t l = 0; l < n; l++)
-            json_object_set_new(
+            line = json_with(
                 line, headings[l],
                 json_number(row_at(args, rows, info->n_selectors, first + l, d, selector)->score));
-        json_array_append_new(list, line);
+        list = json_more(list, line);
     }
+    if (!list) return fail_memory(err, "the table");
     printf("%s%s\n", selector || first ? "\n" : "", info->selectors[selector]);
     msa_status status = table_print(columns, 1 + n, list, err);
     json_decref(list);

@@ -36,7 +36,7 @@ static json_t *row_json(const msa_eval_row *r) {
 static json_t *names_json(const msa_eval_info *info) {
     json_t *names = json_array();
     for (size_t i = 0; i < info->n_selectors; i++)
-        json_array_append_new(names, json_string(info->selectors[i]));
+        names = json_more(names, json_string(info->selectors[i]));
     return names;
 }
 
@@ -54,14 +54,13 @@ static json_t *model_json(const exam_args *args, const msa_model *model) {
 
 json_t *rows_json(const exam_args *args, const char *name, const msa_model *model,
                   const msa_eval_info *info, const msa_eval_row *rows, size_t n) {
-    json_t *list = json_array();
     msa_session_params params;
     msa_error ignored; /* they were made before */
     if (settings_params(&args->attention, model, &params, &ignored) != MSA_OK) return NULL;
     params.attn = MSA_ATTN_MSA;
-    json_t *attention = settings_json(&params, model);
+    json_t *attention = settings_json(&params, model), *list = json_array();
     json_object_del(attention, "selector"), json_object_del(attention, "n_ctx");
-    for (size_t i = 0; i < n; i++) json_array_append_new(list, row_json(&rows[i]));
+    for (size_t i = 0; i < n; i++) list = json_more(list, row_json(&rows[i]));
     return json_pack("{s:s, s:o, s:o, s:o, s:s, s:s, s:I, s:I, s:f, s:o, s:b, s:o}", "eval", name,
                      "model", model_json(args, model), "attention", attention, "selectors",
                      names_json(info), "chat_template", info->chat, "haystack", info->haystack,
@@ -102,8 +101,8 @@ msa_status exam_print_rows(const exam_args *args, const msa_eval_row *rows, size
     };
     (void)args, (void)info;
     json_t *list = json_array();
-    for (size_t i = 0; i < n; i++) json_array_append_new(list, table_row(&rows[i]));
-    if (json_array_size(list) != n) return json_decref(list), fail_memory(err, "the table");
+    for (size_t i = 0; i < n; i++) list = json_more(list, table_row(&rows[i]));
+    if (!list) return fail_memory(err, "the table");
     msa_status status = table_print(COLUMNS, sizeof COLUMNS / sizeof *COLUMNS, list, err);
     json_decref(list);
     return status;

@@ -78,6 +78,19 @@ msa_status json_print(json_t *document, msa_error *err) {
     return MSA_OK;
 }
 
+/* Jansson takes an item over whatever comes of it, also where there is nothing to put it into. */
+json_t *json_more(json_t *list, json_t *item) {
+    if (json_array_append_new(list, item) == 0) return list;
+    json_decref(list);
+    return NULL;
+}
+
+json_t *json_with(json_t *object, const char *key, json_t *value) {
+    if (json_object_set_new(object, key, value) == 0) return object;
+    json_decref(object);
+    return NULL;
+}
+
 json_t *json_number(double value) {
     return isfinite(value) ? json_real(value) : json_null();
 }

@@ -27,6 +27,11 @@ msa_status table_print(const table_column *columns, size_t n_columns, const json
  * Jansson answers when memory runs out, is an error. */
 msa_status json_print(json_t *document, msa_error *err);
 
+/* A list with an item more, an object with a member more; they take over both. NULL, and both are
+ * gone, where memory ran out now or before, so that a chain of them is asked once, at its end. */
+json_t *json_more(json_t *list, json_t *item);
+json_t *json_with(json_t *object, const char *key, json_t *value);
+
 /* A number; null where it is not finite. */
 json_t *json_number(double value);
 /* Any bytes as a string; what is not UTF-8 becomes U+FFFD. */
