@@ -1,6 +1,7 @@
 /* test_cli_eval.c: msa eval ruler, needle, passkey, mqar and task as a user meets them, with a tiny
  * model. */
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -184,6 +185,45 @@ static void the_trainers_tasks_and_mqar_are_asked(void **state) {
     json_decref(all);
 }
 
+/* The rows of a perplexity, json_decref. */
+static json_t *score_text(const char *flags) {
+    char line[256];
+    snprintf(line, sizeof line,
+             "ppl " TINY "-f LICENSE -c 300 --chunks 2 --selectors proxy,random,oracle "
+             "--by-position 4 %s",
+             flags);
+    json_t *all = run_json(line), *rows = json_array();
+    assert_int_equal(json_array_extend(rows, json_object_get(all, "rows")), 0);
+    assert_int_equal(json_array_extend(rows, json_object_get(all, "by_position")), 0);
+    assert_int_equal(json_array_size(rows), 4 + 4 * 4);
+    json_decref(all);
+    return rows;
+}
+
+/* To the last digit for the same chunks; others go through other products of matrices. */
+static void a_text_is_scored_the_same_for_any_threads_and_chunks(void **state) {
+    static const struct {
+        const char *flags;
+        double most_off;
+    } CASES[] = {{"", 0}, {"-t 3", 0}, {"--chunk 37", 1e-5}, {"--chunk 5 -t 2", 1e-5}};
+    (void)state;
+    json_t *first = score_text(""), *row;
+    size_t i;
+    for (size_t c = 0; c < sizeof CASES / sizeof *CASES; c++) {
+        json_t *rows = score_text(CASES[c].flags);
+        json_array_foreach(rows, i, row) {
+            const json_t *was = json_array_get(first, i);
+            double off = fabs(number(row, "nll") - number(was, "nll"));
+            if (!(off <= CASES[c].most_off))
+                fail_msg("%s: row %zu is %g off", CASES[c].flags, i, off);
+            assert_int_equal(number(row, "tokens"), number(was, "tokens"));
+            if (i < 4) assert_true(number(row, "keys_per_query") == number(was, "keys_per_query"));
+        }
+        json_decref(rows);
+    }
+    json_decref(first);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_cannot_be_asked_is_refused),
@@ -194,6 +234,7 @@ int main(void) {
         cmocka_unit_test(a_grid_shows_every_length),
         cmocka_unit_test(a_question_can_be_looked_at),
         cmocka_unit_test(the_trainers_tasks_and_mqar_are_asked),
+        cmocka_unit_test(a_text_is_scored_the_same_for_any_threads_and_chunks),
     };
     return cmocka_run_group_tests(tests, furnish_place, place_close);
 }
