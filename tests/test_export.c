@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/half.h"
+#include "base/mem.h"
 #include "model/config_json.h"
 #include "model/export.h"
 #include "model/narrow.h"
@@ -274,6 +275,75 @@ static void an_index_file_fits_its_base_and_no_other(void **state) {
     gguf_close(index_file);
 }
 
+/* Whether these bytes load as an index of w, which then is what it was. */
+static bool loads_as_index(weights *w, const uint8_t *data, size_t n, gguf_file **file) {
+    msa_error err = {0};
+    arch before = w->arch;
+    int64_t n_parameters = w->n_index_parameters;
+    msa_status status = gguf_open_memory(file, data, n, "hurt.gguf", &err);
+    if (status == MSA_OK && weights_load_index(w, *file, &err) != MSA_OK) {
+        gguf_close(*file);
+        *file = NULL;
+    }
+    if (!*file) assert_non_null(strstr(err.text, "hurt.gguf"));
+    if (*file) mem_free(w->index);
+    w->index = NULL, w->arch = before, w->n_index_parameters = n_parameters;
+    return *file != NULL;
+}
+
+static void expect_tensors_of(const gguf_file *hurt, const gguf_file *good) {
+    assert_int_equal(gguf_tensor_count(hurt), gguf_tensor_count(good));
+    for (size_t i = 0; i < gguf_tensor_count(good); i++) {
+        const gguf_tensor *x = gguf_tensor_at(hurt, i), *y = gguf_tensor_at(good, i);
+        assert_int_equal(x->n_bytes, y->n_bytes);
+        assert_memory_equal(x->data, y->data, y->n_bytes);
+    }
+}
+
+/* A bit that flips is noticed or means nothing, such as one of the file's name; a number among the
+ * weights is noticed. So is an end that is missing, wherever it begins. */
+static void an_index_file_that_was_damaged_is_refused(void **state) {
+    char base[512], index[512];
+    snprintf(base, sizeof base, "%s", folder_path(*state, "base.gguf"));
+    snprintf(index, sizeof index, "%s", folder_path(*state, "index.gguf"));
+    arch a = random_arch(ARCH_QWEN3, true), plain = a;
+    plain.index.present = false;
+    plain.n_dense_layers = 0;
+    uint64_t seed;
+    msa_error err;
+    export_source with = source_of(&a, &seed, NULL), without = with;
+    without.arch = &plain;
+    assert_ok(export_gguf(&without, base, QUANT_F16, &err), &err);
+    assert_ok(export_index(&with, index, QUANT_F16, &err), &err);
+    gguf_file *file, *good, *hurt = NULL;
+    weights *w;
+    assert_ok(gguf_open(&file, base, &err), &err);
+    assert_ok(weights_load(&w, file, &err), &err);
+    size_t n, n_accepted = 0;
+    uint8_t *data = (uint8_t *)read_whole(index, &n);
+    assert_true(loads_as_index(w, data, n, &hurt));
+    gguf_close(hurt);
+    assert_ok(gguf_open(&good, index, &err), &err);
+    size_t keys = n;
+    for (size_t i = 0; i < gguf_tensor_count(good); i++) keys -= gguf_tensor_at(good, i)->n_bytes;
+    for (size_t i = 0; i < n; i += (i < keys ? 1 : 37) * (test_brief() ? 16 : 1)) {
+        data[i] ^= (uint8_t)(1 << i % 8);
+        if (loads_as_index(w, data, n, &hurt)) {
+            expect_tensors_of(hurt, good);
+            n_accepted++;
+            gguf_close(hurt);
+        }
+        data[i] ^= (uint8_t)(1 << i % 8);
+    }
+    assert_in_range(n_accepted, 1, keys / 4);
+    for (size_t end = 0; end < n; end += 61) assert_false(loads_as_index(w, data, end, &hurt));
+    assert_false(loads_as_index(w, data, n - 1, &hurt));
+    free(data);
+    gguf_close(good);
+    weights_free(w);
+    gguf_close(file);
+}
+
 static void what_files_cannot_say_is_refused(void **state) {
     const char *path = folder_path(*state, "model.gguf");
     arch a = random_arch(ARCH_MINIMAX_M3, true);
@@ -425,6 +495,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(folders_come_back_bit_for_bit, folder_create,
                                         folder_remove),
         cmocka_unit_test_setup_teardown(gguf_and_safetensors_of_a_model_run_alike, folder_create,
+                                        folder_remove),
+        cmocka_unit_test_setup_teardown(an_index_file_that_was_damaged_is_refused, folder_create,
                                         folder_remove),
         cmocka_unit_test_setup_teardown(an_index_file_fits_its_base_and_no_other, folder_create,
                                         folder_remove),

@@ -1,10 +1,12 @@
 /* export_gguf.c: the GGUF files of export.h: keys as llama.cpp reads them. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "model/export_rows.h"
 #include "model/gguf_out.h"
+#include "model/index_sum.h"
 #include "model/tokenizer_gguf.h"
 #include "model/weights.h"
 #include "nn/quant.h"
@@ -115,6 +117,28 @@ static msa_status sink(void *user, const void *data, size_t n_bytes, msa_error *
     return MSA_OK;
 }
 
+static msa_status add_to_sum(void *user, const void *data, size_t n_bytes, msa_error *err) {
+    (void)err;
+    checksum_add(user, data, n_bytes);
+    return MSA_OK;
+}
+
+/* The rows are made twice, since keys come before tensors. */
+static msa_status put_sum(gguf_out *out, const export_source *source, const stored_list *list,
+                          msa_error *err) {
+    char text[INDEX_SUM_TEXT];
+    checksum c = index_sum_begin(source->arch);
+    msa_status status = MSA_OK;
+    for (size_t i = 0; !status && i < list->n; i++) {
+        const stored_tensor *t = &list->tensors[i];
+        index_sum_tensor(&c, t->name, strlen(t->name), t->type);
+        status = export_rows(source, t, true, add_to_sum, &c, err);
+    }
+    index_sum_text(&c, text);
+    if (!status) gguf_out_text(out, INDEX_SUM_KEY, text);
+    return status;
+}
+
 static msa_status put_tensors(gguf_out *out, const export_source *source, stored_layout layout,
                               uint32_t type, msa_error *err) {
     stored_list list;
@@ -125,6 +149,7 @@ static msa_status put_tensors(gguf_out *out, const export_source *source, stored
         for (int d = 0; d < t->n_dims; d++) shape[d] = t->shape[t->n_dims - 1 - d];
         gguf_out_tensor(out, t->name, t->type, t->n_dims, shape);
     }
+    if (!status && layout == STORED_ADAPTER) status = put_sum(out, source, &list, err);
     if (!status) status = gguf_out_begin_data(out, err);
     for (size_t i = 0; !status && i < list.n; i++)
         status = export_rows(source, &list.tensors[i], true, sink, out, err);

@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "model/index_sum.h"
 #include "model/weights_loader.h"
 
 static const char *const MSA_KEYS[] = {
@@ -179,6 +180,21 @@ static msa_status check_base(loader *l) {
                          "weights");
 }
 
+static msa_status check_sum(loader *l, const arch *a) {
+    char text[INDEX_SUM_TEXT];
+    checksum c = index_sum_begin(a);
+    if (!gguf_find(l->file, INDEX_SUM_KEY)) return MSA_OK;
+    for (size_t i = 0; i < gguf_tensor_count(l->file); i++) {
+        const gguf_tensor *t = gguf_tensor_at(l->file, i);
+        index_sum_tensor(&c, t->name.data, (size_t)t->name.n, t->type);
+        checksum_add(&c, t->data, (size_t)t->n_bytes);
+    }
+    index_sum_text(&c, text);
+    return expect_string(l, INDEX_SUM_KEY, text,
+                         "the file is damaged, what it holds is not what was written; copy it "
+                         "again from where it came from");
+}
+
 static msa_status load_index(loader *l, arch *a, weights_index **index) {
     int64_t n_parameters = 0, n_bytes = 0;
     msa_status status = expect_string(l, "general.architecture", "msa-index",
@@ -195,6 +211,7 @@ static msa_status load_index(loader *l, arch *a, weights_index **index) {
     if (!l->used) return error_set(l->err, MSA_E_NOMEM, "no memory for a table of tensors");
     status = loader_read_index(l, a, index);
     if (status == MSA_OK) status = loader_account(l, &n_parameters, &n_bytes);
+    if (status == MSA_OK) status = check_sum(l, a);
     if (status == MSA_OK) l->w->n_index_parameters = n_parameters;
     return status;
 }
