@@ -1,6 +1,6 @@
-/* index_sum.h: the checksum of an index file (model/weights.h): what its keys say of the branch, and
- * its tensors in the order of the file. A number that changed on its way would select other blocks,
- * and nobody would see it. Files without the key are taken as they are. */
+/* index_sum.h: the checksum of an index file (model/weights.h): of what its keys say of the branch,
+ * and of its tensors in the order of the file. A number that changed on its way would select other
+ * blocks, and nobody would see it. Files without the key are taken as they are. */
 #ifndef MSA_MODEL_INDEX_SUM_H
 #define MSA_MODEL_INDEX_SUM_H
 
