@@ -44,7 +44,8 @@ static void what_cannot_be_asked_is_refused(void **state) {
         {"msa eval passkey " TINY "--show 20", 2, "there is no question 20; there are 20"},
         {"msa eval passkey " TINY "--lengths 400 --out nowhere/x", 1, "nowhere/x"},
         {"msa eval task " TINY "--tasks train_needle", 2, "--text is missing"},
-        {"msa eval mqar " TINY "--lengths 128 --items 99", 2, "task mqar: 99 pairs"},
+        {"msa eval mqar " TINY "--lengths 128 --items 99", 2,
+         "lengths: 128 can't hold task mqar with so many"},
         {"msa eval needle " TINY "--depths 101", 2, "--depths"},
         {"msa eval needle " TINY "-o nowhere/x.png", 1, "nowhere/x.png"},
     };

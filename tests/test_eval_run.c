@@ -297,7 +297,8 @@ static void what_cannot_be_asked_is_refused_first(void **state) {
     static const char *const TWICE[] = {"vt", "vt"}, *const ODD[] = {"niah_single_9"},
                              *const NEEDLE[] = {"needle"}, *const QA[] = {"qa_1"},
                              *const TEXT[] = {"train_needle"}, *const BEST[] = {"best"},
-                             *const PROXIES[] = {"proxy", "auto"}, *const INDEX[] = {"index"};
+                             *const PROXIES[] = {"proxy", "auto"}, *const INDEX[] = {"index"},
+                             *const DIGITS[] = {"train_passkey"}, *const KEYS[] = {"train_recall"};
     static const int64_t SAME[] = {512, 512}, TINY[] = {63};
     static const double DEPTH[] = {101}, DEPTHS[] = {50, 50};
     msa_eval_params p;
@@ -321,6 +322,10 @@ static void what_cannot_be_asked_is_refused_first(void **state) {
     assert_refused(p, "no depth");
     p = eval_case_params(), p.tasks = QA, p.n_tasks = 1, assert_refused(p, "SQuAD");
     p = eval_case_params(), p.tasks = TEXT, p.n_tasks = 1, assert_refused(p, "train_needle");
+    p = eval_case_params(), p.tasks = DIGITS, p.n_tasks = 1, p.n_items = 19;
+    assert_refused(p, "items: train_passkey takes 1 to 18 of them, found 19");
+    p = eval_case_params(), p.tasks = KEYS, p.n_tasks = 1, p.n_items = 60000;
+    assert_refused(p, "items: train_recall");
     p = eval_case_params(), p.selectors = INDEX, p.n_selectors = 1;
     assert_fails(eval_case_try(eval_model, p, NULL, &err), MSA_E_UNSUPPORTED, &err,
                  "selector index: ");

@@ -190,7 +190,7 @@ msa_status asker_try(asker *a, const quiz *q, int64_t length, double depth, int6
     rendering r = {a, scratch};
     scratch->at = case_of(a, q, length, depth, sample);
     if (q->marking == QUIZ_TOKENS)
-        return marked_make(q, &scratch->at, &a->marked, &scratch->sample, err);
+        return marked_try(q, &scratch->at, &a->marked, &scratch->sample, err);
     return fit_smallest(q, &scratch->at, length - q->task.n_generate, render, &r, &scratch->prompt,
                         err);
 }

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "eval/order.h"
 #include "eval/words.h"
+#include "train/config_keys.h"
 
 void marked_free(marked *m) {
     msa_tokens_free(&m->ids);
@@ -88,32 +89,43 @@ static msa_status put_lines(const mqar *a, int64_t n_noise, draw *d, msa_error *
     return status;
 }
 
-/* Pieces are made into tokens one by one, so their number is the sum of their numbers. */
-static msa_status make_mqar(const quiz_case *c, const marked_source *from, marked *out,
+static msa_status draw_mqar(const quiz_case *c, const marked_source *from, draw *d, mqar *a,
+                            msa_error *err) {
+    int64_t most = (int64_t)words_n_single(), fitting = c->length / 96 + 1;
+    a->keys = draw_next(d), a->values = draw_next(d), a->asked = draw_next(d);
+    a->n_pairs = from->n_items ? from->n_items : fitting < most ? fitting : most;
+    a->n_questions = from->n_questions ? from->n_questions : 16;
+    if (a->n_questions > a->n_pairs) a->n_questions = a->n_pairs;
+    if (a->n_pairs <= most) return MSA_OK;
+    return error_set(err, MSA_E_ARG, "task mqar: %lld pairs; there are words for %lld",
+                     (long long)a->n_pairs, (long long)most);
+}
+
+/* What is told and asked, without noise. Pieces are made into tokens one by one, so their number is
+ * the sum of their numbers. */
+static msa_status put_mqar_alone(const quiz_case *c, const mqar *a, draw d, msa_error *err) {
+    msa_status status = put_head(a, err);
+    if (status == MSA_OK) status = put_lines(a, 0, &d, err);
+    if (status == MSA_OK) status = put_questions(a, err);
+    int64_t n = (int64_t)a->out->ids.n;
+    if (status != MSA_OK || n <= c->length) return status;
+    return error_set(err, MSA_E_ARG,
+                     "task mqar: %lld pairs and %lld questions take %lld tokens, a sample has "
+                     "%lld: expected fewer of them or a greater length",
+                     (long long)a->n_pairs, (long long)a->n_questions, (long long)n,
+                     (long long)c->length);
+}
+
+static msa_status make_mqar(const quiz_case *c, const marked_source *from, bool alone, marked *out,
                             msa_error *err) {
     draw d = c->draw;
     mqar a = {.tokenizer = from->tokenizer, .out = out};
-    a.keys = draw_next(&d), a.values = draw_next(&d), a.asked = draw_next(&d);
-    int64_t most = (int64_t)words_n_single(), fitting = c->length / 96 + 1;
-    a.n_pairs = from->n_items ? from->n_items : fitting < most ? fitting : most;
-    a.n_questions = from->n_questions ? from->n_questions : 16;
-    if (a.n_pairs > most)
-        return error_set(err, MSA_E_ARG, "task mqar: %lld pairs; there are words for %lld",
-                         (long long)a.n_pairs, (long long)most);
-    if (a.n_questions > a.n_pairs) a.n_questions = a.n_pairs;
-    draw counting = d;
-    msa_status status = put_head(&a, err);
-    if (status == MSA_OK) status = put_lines(&a, 0, &counting, err);
-    if (status == MSA_OK) status = put_questions(&a, err);
+    msa_status status = draw_mqar(c, from, &d, &a, err);
+    if (status == MSA_OK) status = put_mqar_alone(c, &a, d, err);
+    if (status != MSA_OK || alone) return status;
     int64_t n = (int64_t)out->ids.n;
-    if (status == MSA_OK && n > c->length)
-        return error_set(err, MSA_E_ARG,
-                         "task mqar: %lld pairs and %lld questions take %lld tokens, a sample has "
-                         "%lld: expected fewer of them or a greater length",
-                         (long long)a.n_pairs, (long long)a.n_questions, (long long)n,
-                         (long long)c->length);
     out->ids.n = 0;
-    if (status == MSA_OK) status = put_head(&a, err);
+    status = put_head(&a, err);
     if (status == MSA_OK) status = put_lines(&a, (c->length - n) / c->line_tokens, &d, err);
     return status == MSA_OK ? put_questions(&a, err) : status;
 }
@@ -142,6 +154,22 @@ static task_size size_of(config_task_kind kind, const quiz_case *c, const marked
                        from->n_questions ? from->n_questions : USUAL[kind].questions};
 }
 
+/* The makers trust in what a configuration of `msa train` may ask for. */
+static msa_status check_size(config_task_kind kind, const task_size *size, msa_error *err) {
+    const int64_t asked[] = {size->items, size->questions};
+    static const char *const OF[] = {"items", "questions"};
+    for (int i = 0; i < 2; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "tasks.%s.%s", CONFIG_TASK_NAMES[kind], OF[i]);
+        const config_key *key = config_find(path);
+        if (!key || (double)asked[i] < key->min || (double)asked[i] > key->max)
+            return error_set(err, MSA_E_ARG, "%s: train_%s takes 1 to %.0f of them, found %lld",
+                             OF[i], CONFIG_TASK_NAMES[kind], key ? key->max : 0,
+                             (long long)asked[i]);
+    }
+    return MSA_OK;
+}
+
 static msa_status make_trained(const quiz *q, const quiz_case *c, const marked_source *from,
                                marked *out, msa_error *err) {
     config_task_kind kind = kind_of(q);
@@ -150,7 +178,8 @@ static msa_status make_trained(const quiz *q, const quiz_case *c, const marked_s
     task_size size = size_of(kind, c, from);
     draw d = c->draw;
     task_sample sample;
-    msa_status status = task_make(from->trainer, kind, &size, &d, &sample, err);
+    msa_status status = check_size(kind, &size, err);
+    if (status == MSA_OK) status = task_make(from->trainer, kind, &size, &d, &sample, err);
     if (status != MSA_OK) return status;
     void *ids = out->ids.ids;
     bool room = mem_grow(&ids, &out->ids.capacity, (size_t)sample.n, sizeof *out->ids.ids);
@@ -163,9 +192,19 @@ static msa_status make_trained(const quiz *q, const quiz_case *c, const marked_s
     return status;
 }
 
-msa_status marked_make(const quiz *q, const quiz_case *c, const marked_source *from, marked *out,
-                       msa_error *err) {
+static msa_status make(const quiz *q, const quiz_case *c, const marked_source *from, bool alone,
+                       marked *out, msa_error *err) {
     out->ids.n = 0;
     return strcmp(q->task.suite, "trainer") == 0 ? make_trained(q, c, from, out, err)
-                                                 : make_mqar(c, from, out, err);
+                                                 : make_mqar(c, from, alone, out, err);
+}
+
+msa_status marked_make(const quiz *q, const quiz_case *c, const marked_source *from, marked *out,
+                       msa_error *err) {
+    return make(q, c, from, false, out, err);
+}
+
+msa_status marked_try(const quiz *q, const quiz_case *c, const marked_source *from, marked *scratch,
+                      msa_error *err) {
+    return make(q, c, from, true, scratch, err);
 }

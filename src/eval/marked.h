@@ -30,6 +30,10 @@ typedef struct marked_source {
 msa_status marked_make(const quiz *q, const quiz_case *c, const marked_source *from, marked *out,
                        msa_error *err);
 
+/* Fails as marked_make would, and is quicker. */
+msa_status marked_try(const quiz *q, const quiz_case *c, const marked_source *from, marked *scratch,
+                      msa_error *err);
+
 /* Runs of tokens of answers. */
 int64_t marked_n_answers(const marked *m);
 

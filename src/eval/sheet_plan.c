@@ -137,21 +137,6 @@ static msa_status plan_cells(msa_eval *e, const msa_eval_params *p, msa_error *e
     return MSA_OK;
 }
 
-/* Whether the smallest question fits: the first sample's, and all where each has documents of its
- * own, some many times as long as others. */
-static msa_status try_cells(msa_eval *e, int64_t n_samples, msa_error *err) {
-    msa_status status = MSA_OK;
-    for (size_t i = 0; i < e->n_cells && status == MSA_OK; i++) {
-        const sheet_cell *cell = &e->cells[i];
-        int64_t n = cell->quiz->task.uses_questions ? n_samples : 1;
-        if (i > 0 && cell[-1].quiz == cell->quiz && cell[-1].length == cell->length) continue;
-        for (int64_t k = 0; k < n && status == MSA_OK; k++)
-            status =
-                asker_try(&e->asker, cell->quiz, cell->length, cell->depth, k, &e->question, err);
-    }
-    return status;
-}
-
 /* A question is asked once. */
 static msa_status check_sets(const msa_eval *e, int64_t n_samples, msa_error *err) {
     for (size_t i = 0; i < e->n_tasks; i++) {
@@ -164,6 +149,84 @@ static msa_status check_sets(const msa_eval *e, int64_t n_samples, msa_error *er
     return MSA_OK;
 }
 
+/* ---- lengths --------------------------------------------------------------------------------- */
+
+/* A task at one length: cells that differ in depth. */
+typedef struct group {
+    const sheet_cell *cells;
+    size_t n;
+} group;
+
+static group group_at(const msa_eval *e, size_t first) {
+    group g = {&e->cells[first], 1};
+    while (first + g.n < e->n_cells && g.cells[g.n].quiz == g.cells->quiz &&
+           g.cells[g.n].length == g.cells->length)
+        g.n++;
+    return g;
+}
+
+/* Whether the smallest form of every question fits a length: names and documents are longer in
+ * some samples than in others. */
+static msa_status try_length(msa_eval *e, group g, int64_t length, int64_t n_samples,
+                             msa_error *err) {
+    msa_status status = MSA_OK;
+    for (size_t i = 0; i < g.n; i++)
+        for (int64_t k = 0; k < n_samples && status == MSA_OK; k++)
+            status =
+                asker_try(&e->asker, g.cells->quiz, length, g.cells[i].depth, k, &e->question, err);
+    return status;
+}
+
+/* The least length that holds all of them, above one that does not; MSA_E_ARG where none does that
+ * anybody would wait for. */
+static msa_status find_least(msa_eval *e, group g, int64_t n_samples, int64_t *least,
+                             msa_error *err) {
+    enum { LONGEST = 1 << 17 };
+    int64_t fails, fits = g.cells->length;
+    msa_status status = MSA_E_ARG;
+    while (status == MSA_E_ARG && fits < LONGEST) {
+        fails = fits, fits *= 2;
+        status = try_length(e, g, fits, n_samples, err);
+    }
+    while (status == MSA_OK && fits - fails > 1) {
+        int64_t middle = fails + (fits - fails) / 2;
+        msa_status there = try_length(e, g, middle, n_samples, err);
+        if (there == MSA_OK)
+            fits = middle;
+        else if (there == MSA_E_ARG)
+            fails = middle;
+        else
+            status = there;
+    }
+    *least = fits;
+    return status;
+}
+
+static msa_status try_group(msa_eval *e, group g, const msa_eval_params *p, msa_error *err) {
+    msa_error other;
+    int64_t least;
+    msa_status status = try_length(e, g, g.cells->length, p->n_samples, err);
+    if (status != MSA_E_ARG) return status;
+    status = find_least(e, g, p->n_samples, &least, &other);
+    if (status == MSA_E_ARG) return status; /* it is not for the length */
+    if (status != MSA_OK) return error_set(err, status, "%s", other.text);
+    bool sized = g.cells->quiz->marking == QUIZ_TOKENS && (p->n_items || p->n_questions);
+    return error_set(err, MSA_E_ARG,
+                     "lengths: %lld can't hold task %s%s; expected a length of at least %lld",
+                     (long long)g.cells->length, g.cells->quiz->task.name,
+                     sized ? " with so many items and questions" : "", (long long)least);
+}
+
+static msa_status try_cells(msa_eval *e, const msa_eval_params *p, msa_error *err) {
+    msa_status status = MSA_OK;
+    for (size_t i = 0; i < e->n_cells && status == MSA_OK;) {
+        group g = group_at(e, i);
+        status = try_group(e, g, p, err);
+        i += g.n;
+    }
+    return status;
+}
+
 msa_status sheet_plan(msa_eval *e, const msa_eval_params *p, msa_error *err) {
     msa_status status = check_lists(p, err);
     if (status == MSA_OK) status = plan_tasks(e, p, err);
@@ -173,7 +236,7 @@ msa_status sheet_plan(msa_eval *e, const msa_eval_params *p, msa_error *err) {
     if (status == MSA_OK) status = check_sets(e, p->n_samples, err);
     for (size_t i = 0; i < e->n_cells && status == MSA_OK; i++)
         quiz_full_name(e->cells[i].quiz, e->asker.has_text, e->cells[i].name);
-    if (status == MSA_OK) status = try_cells(e, p->n_samples, err);
+    if (status == MSA_OK) status = try_cells(e, p, err);
     if (status != MSA_OK) return status;
     size_t n;
     e->n_samples = p->n_samples;
