@@ -22,7 +22,8 @@ enum { N_SHAPES = sizeof SHAPES / sizeof *SHAPES };
  * blocks. One query head a group: q is the query of the group. */
 static attn_case make_case(const means_shape *s) {
     int B = s->block, far = (s->topk + 3) * B;
-    int q_len[] = {B + 3, 1, 0, 2, 50}, kv_len[] = {B + 3, far + 1, 0, far, far + 7};
+    int q_len[] = {case_queries(B + 3, 1), 1, 0, 2, case_queries(50, 1)},
+        kv_len[] = {B + 3, far + 1, 0, far, far + 7};
     msa_shape shape = small_shape(s->hkv, s->hkv, s->dim, s->block, s->topk);
     shape.local = s->local, shape.init = s->init;
     attn_case c = case_make(shape, 5, q_len, kv_len, 13, false);

@@ -123,10 +123,10 @@ static bool is_fixed(msa_selector kind) {
 static void matches_fixed(const session_case *f, const msa_session_params *p) {
     const tiny_params *t = &f->tiny->params;
     msa_shape shape = {.block = p->block, .topk = p->topk, .local = p->local, .init = p->init};
-    session_record r = session_record_run(f, p, SESSION_N);
+    session_record r = session_record_run(f, p, f->n);
     const int32_t *found = r.selected;
     for (int32_t layer = 0; layer < t->n_layers; layer++)
-        for (int64_t at = 0; at < SESSION_N; at++)
+        for (int64_t at = 0; at < f->n; at++)
             for (int32_t g = 0; g < t->n_kv_heads; g++, found += p->topk) {
                 int32_t ids[64];
                 if (p->selector == MSA_SELECTOR_WINDOW)
@@ -179,7 +179,7 @@ static void every_layer_may_be_dense_with_any(void **state) {
     msa_session_params p = session_case_params(&f, MSA_ATTN_DENSE);
     float dense[SESSION_VOCAB];
     msa_session *s = session_case_start(&f, &p);
-    session_case_feed(s, f.ids, SESSION_N);
+    session_case_feed(s, f.ids, f.n);
     memcpy(dense, msa_session_logits(s), sizeof dense);
     msa_session_free(s);
     for (int kind = MSA_SELECTOR_INDEX; kind <= MSA_SELECTOR_ORACLE; kind++) {
@@ -187,7 +187,7 @@ static void every_layer_may_be_dense_with_any(void **state) {
         p.selector = (msa_selector)kind;
         p.dense_layers[0] = ((uint64_t)1 << f.tiny->params.n_layers) - 1;
         s = session_case_start(&f, &p);
-        session_case_feed(s, f.ids, SESSION_N);
+        session_case_feed(s, f.ids, f.n);
         assert_memory_equal(msa_session_logits(s), dense, sizeof dense);
         msa_session_free(s);
     }
@@ -201,9 +201,9 @@ static void one_by_one_and_chunks_select_the_same(void **state) {
         for (int local = 0; local < 3; local += 2) {
             msa_session_params p = session_case_params(&f, MSA_ATTN_MSA);
             p.selector = KINDS[i], p.local = local, p.kv_dtype = p.index_dtype = MSA_F16;
-            p.chunk = SESSION_N;
-            session_record whole = session_record_run(&f, &p, SESSION_N);
-            const int pieces[][2] = {{64, SESSION_N}, {17, SESSION_N}, {SESSION_N, 1}};
+            p.chunk = f.n;
+            session_record whole = session_record_run(&f, &p, f.n);
+            const int pieces[][2] = {{64, f.n}, {17, f.n}, {f.n, 1}};
             for (size_t j = 0; j < sizeof pieces / sizeof *pieces; j++) {
                 p.chunk = pieces[j][0];
                 session_record r = session_record_run(&f, &p, pieces[j][1]);
@@ -222,7 +222,7 @@ static void threads_and_seeds(const session_case *f, msa_selector kind) {
     for (p.n_threads = 2; p.n_threads <= 5; p.n_threads += 3) {
         session_record many = session_record_run(f, &p, 90);
         assert_memory_equal(many.logits, one.logits,
-                            (size_t)SESSION_N * (size_t)f->tiny->params.n_vocab * 4);
+                            (size_t)f->n * (size_t)f->tiny->params.n_vocab * 4);
         assert_memory_equal(many.selected, one.selected, one.n_ids * sizeof *one.selected);
         session_record_free(&many);
     }
@@ -242,8 +242,8 @@ static void threads_change_no_bit_and_the_seed_changes_random_alone(void **state
 }
 
 static void tail_of(msa_session *s, const session_case *f, int from, float *logits) {
-    for (int at = from; at < SESSION_N; at += 23)
-        session_case_feed(s, f->ids + at, SESSION_N - at < 23 ? SESSION_N - at : 23);
+    for (int at = from; at < f->n; at += 23)
+        session_case_feed(s, f->ids + at, f->n - at < 23 ? f->n - at : 23);
     memcpy(logits, msa_session_logits(s), SESSION_VOCAB * sizeof *logits);
 }
 
@@ -276,8 +276,8 @@ static void forks_and_rewinds_keep_the_past(void **state) {
 /* ---- masses watched -------------------------------------------------------------------------- */
 
 typedef struct mass_watch {
-    float *mass; /* [layers][SESSION_N][Hkv][BLOCKS] */
-    int n_rows;
+    float *mass; /* [layers][n_tokens][Hkv][BLOCKS] */
+    int n_tokens, n_rows;
 } mass_watch;
 enum { BLOCKS = (SESSION_N + 15) / 16 };
 
@@ -293,7 +293,7 @@ static void take_masses(void *user, int32_t layer, int64_t first, int64_t n, con
         assert_true(sum > 1 - 1e-5 && sum < 1 + 1e-5);
         select_ref(shape, position, mass, MSA_ASCENDING, expected);
         assert_ids(ids, expected, shape->topk);
-        int64_t row = (layer * SESSION_N + first) * shape->n_kv_heads + i;
+        int64_t row = (layer * w->n_tokens + first) * shape->n_kv_heads + i;
         memcpy(w->mass + row * BLOCKS, mass, (size_t)n_blocks * sizeof *mass);
         w->n_rows++;
     }
@@ -301,14 +301,14 @@ static void take_masses(void *user, int32_t layer, int64_t first, int64_t n, con
 
 static mass_watch watch_masses(const session_case *f, int step) {
     const tiny_params *t = &f->tiny->params;
-    int rows = t->n_layers * SESSION_N * t->n_kv_heads;
-    mass_watch w = {.mass = calloc((size_t)rows * BLOCKS, sizeof *w.mass)};
+    int rows = t->n_layers * f->n * t->n_kv_heads;
+    mass_watch w = {.n_tokens = f->n, .mass = calloc((size_t)rows * BLOCKS, sizeof *w.mass)};
     msa_session_params p = session_case_params(f, MSA_ATTN_MSA);
     p.selector = MSA_SELECTOR_ORACLE;
     msa_session *s = session_case_start(f, &p);
     msa_session_watch_mass(s, take_masses, &w);
-    for (int at = 0; at < SESSION_N; at += step)
-        session_case_feed(s, f->ids + at, SESSION_N - at < step ? SESSION_N - at : step);
+    for (int at = 0; at < f->n; at += step)
+        session_case_feed(s, f->ids + at, f->n - at < step ? f->n - at : step);
     assert_int_equal(w.n_rows, rows);
     msa_session_watch_mass(s, NULL, NULL);
     assert_ok(msa_session_rewind(s, 0, NULL), NULL);
@@ -322,8 +322,8 @@ static void masses_that_are_watched_are_those_the_oracle_chooses_by(void **state
     (void)state;
     session_case f = session_case_family(2);
     const tiny_params *t = &f.tiny->params;
-    int n = t->n_layers * SESSION_N * t->n_kv_heads * BLOCKS;
-    mass_watch whole = watch_masses(&f, SESSION_N), cut = watch_masses(&f, 37);
+    int n = t->n_layers * f.n * t->n_kv_heads * BLOCKS;
+    mass_watch whole = watch_masses(&f, f.n), cut = watch_masses(&f, 37);
     for (int i = 0; i < n; i++) assert_true(fabsf(cut.mass[i] - whole.mass[i]) < 1e-5f);
     free(whole.mass);
     free(cut.mass);

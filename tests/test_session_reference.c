@@ -8,7 +8,7 @@
 
 #include "support/session_record.h"
 
-enum { M3 = SESSION_M3, N = SESSION_N };
+enum { M3 = SESSION_M3 };
 
 static void every_family_matches_the_double_reference(void **state) {
     (void)state;
@@ -80,10 +80,10 @@ static void index_keys_have_a_format_of_their_own(void **state) {
     (void)state;
     session_case f = session_case_family(M3);
     msa_session_params p = session_case_params(&f, MSA_ATTN_MSA);
-    session_record exact = session_record_run(&f, &p, N);
+    session_record exact = session_record_run(&f, &p, f.n);
     p.index_dtype = MSA_BF16;
-    session_record rounded = session_record_run(&f, &p, N);
-    size_t n_ids = (size_t)(f.tiny->params.n_layers * N * f.tiny->params.n_kv_heads * p.topk);
+    session_record rounded = session_record_run(&f, &p, f.n);
+    size_t n_ids = (size_t)(f.tiny->params.n_layers * f.n * f.tiny->params.n_kv_heads * p.topk);
     size_t n_other = 0;
     for (size_t i = 0; i < n_ids; i++) n_other += exact.selected[i] != rounded.selected[i];
     assert_in_range(n_other, 1, n_ids / 20);
@@ -142,13 +142,14 @@ static void one_by_one_equals_chunks_equals_all_at_once(void **state) {
     for (int i = test_brief() ? M3 : 0; i < N_SESSION_FAMILIES; i++) {
         session_case f = session_case_family(i);
         msa_session_params p = session_case_params(&f, MSA_ATTN_MSA);
-        size_t n_logits = (size_t)N * (size_t)f.tiny->params.n_vocab;
-        size_t n_ids = (size_t)(f.tiny->params.n_layers * N * f.tiny->params.n_kv_heads * p.topk);
-        p.chunk = N;
-        session_record whole = session_record_run(&f, &p, N);
+        size_t n_logits = (size_t)f.n * (size_t)f.tiny->params.n_vocab;
+        size_t n_ids = (size_t)(f.tiny->params.n_layers * f.n * f.tiny->params.n_kv_heads * p.topk);
+        p.chunk = f.n;
+        session_record whole = session_record_run(&f, &p, f.n);
         double *as_double = malloc(n_logits * sizeof *as_double);
         for (size_t j = 0; j < n_logits; j++) as_double[j] = whole.logits[j];
-        const int pieces[][2] = {{64, N}, {17, N}, {N, 7}, {N, 1}}; /* chunk, tokens per feed */
+        const int pieces[][2] = {
+            {64, f.n}, {17, f.n}, {f.n, 7}, {f.n, 1}}; /* chunk, tokens per feed */
         for (size_t j = 0; j < sizeof pieces / sizeof *pieces; j++) {
             p.chunk = pieces[j][0];
             session_record r = session_record_run(&f, &p, pieces[j][1]);
@@ -174,7 +175,7 @@ static void threads_give_the_same_bits(int family) {
             p.n_threads = n_threads;
             session_record many = session_record_run(&f, &p, 90);
             assert_memory_equal(many.logits, one.logits,
-                                (size_t)N * (size_t)f.tiny->params.n_vocab * 4);
+                                (size_t)f.n * (size_t)f.tiny->params.n_vocab * 4);
             session_record_free(&many);
         }
         session_record_free(&one);
@@ -192,10 +193,10 @@ static void reach_of_all_is_dense(int family) {
     session_case f = session_case_family(family);
     msa_session_params p = session_case_params(&f, MSA_ATTN_MSA);
     p.topk = 19; /* 304 tokens */
-    size_t n_logits = (size_t)N * (size_t)f.tiny->params.n_vocab;
-    session_record sparse = session_record_run(&f, &p, N);
+    size_t n_logits = (size_t)f.n * (size_t)f.tiny->params.n_vocab;
+    session_record sparse = session_record_run(&f, &p, f.n);
     p.attn = MSA_ATTN_DENSE;
-    session_record dense = session_record_run(&f, &p, N);
+    session_record dense = session_record_run(&f, &p, f.n);
     for (size_t i = 0; i < n_logits; i++)
         assert_true(fabsf(sparse.logits[i] - dense.logits[i]) <= 1e-4f);
     session_record_free(&sparse);

@@ -34,6 +34,9 @@ msa_shape small_shape(int hq, int hkv, int d, int block, int topk);
  * integers: whole numbers in [-3, 3], so that scores are exact; else normal. */
 attn_case case_make(msa_shape shape, int n, const int *q_len, const int *kv_len, uint64_t seed,
                     bool integers);
+/* How many queries to take of n: all; where test_brief() says so, as many as give one tile of 16
+ * rows and the beginning of another, `group` rows a query. */
+int case_queries(int n, int group);
 /* Stores the lanes in a format and layout; paged ones in permuted pages, everything behind the
  * last token filled with NaN. May be called again. */
 void case_lay_out(attn_case *c, case_layout layout, msa_dtype dtype, uint64_t seed);

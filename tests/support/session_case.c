@@ -32,7 +32,7 @@ static void load_index(session_case *f) {
 session_case session_case_open(const tiny_params *params) {
     char path[32];
     make_path(path);
-    session_case f = {.tiny = tiny_create(params)};
+    session_case f = {.tiny = tiny_create(params), .n = test_brief() ? 170 : SESSION_N};
     tiny_write(f.tiny, path);
     msa_error err;
     msa_status status = msa_model_load(&f.model, path, &err);

@@ -12,6 +12,7 @@ extern const char *const SESSION_FAMILIES[N_SESSION_FAMILIES]; /* the last is SE
 typedef struct session_case {
     tiny_model *tiny;
     msa_model *model;
+    int n; /* tokens of the text: SESSION_N, fewer where test_brief() says so */
     int32_t ids[SESSION_N];
 } session_case;
 

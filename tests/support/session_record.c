@@ -8,9 +8,10 @@
 
 static session_record make_record(const session_case *f, const msa_session_params *p) {
     const tiny_params *t = &f->tiny->params;
-    size_t n_ids = (size_t)(t->n_layers * SESSION_N * t->n_kv_heads * p->topk);
-    session_record r = {.n_kv_heads = t->n_kv_heads, .topk = p->topk, .n_ids = n_ids};
-    r.logits = calloc((size_t)SESSION_N * (size_t)t->n_vocab, sizeof *r.logits);
+    size_t n_ids = (size_t)(t->n_layers * f->n * t->n_kv_heads * p->topk);
+    session_record r = {
+        .n_tokens = f->n, .n_kv_heads = t->n_kv_heads, .topk = p->topk, .n_ids = n_ids};
+    r.logits = calloc((size_t)f->n * (size_t)t->n_vocab, sizeof *r.logits);
     r.selected = malloc(n_ids * sizeof *r.selected);
     memset(r.selected, 0xff, n_ids * sizeof *r.selected);
     return r;
@@ -34,7 +35,7 @@ static void take_selection(void *user, int32_t layer, int64_t first, int64_t n,
     session_record *r = user;
     size_t row = (size_t)(shape->n_kv_heads * shape->topk);
     assert_int_equal(shape->topk, r->topk);
-    memcpy(r->selected + ((size_t)layer * SESSION_N + (size_t)first) * row, ids,
+    memcpy(r->selected + ((size_t)layer * (size_t)r->n_tokens + (size_t)first) * row, ids,
            (size_t)n * row * sizeof *ids);
 }
 
@@ -43,13 +44,13 @@ session_record session_record_run(const session_case *f, const msa_session_param
     session_record r = make_record(f, p);
     msa_session *s = session_case_start(f, p);
     msa_session_watch(s, take_selection, &r);
-    for (int at = 0; at < SESSION_N; at += step) {
-        size_t n = (size_t)(SESSION_N - at < step ? SESSION_N - at : step);
+    for (int at = 0; at < f->n; at += step) {
+        size_t n = (size_t)(f->n - at < step ? f->n - at : step);
         assert_ok(msa_session_feed_logits(s, f->ids + at, n, take_row, &r, &err), &err);
     }
-    assert_int_equal(r.next, SESSION_N);
-    assert_int_equal(msa_session_length(s), SESSION_N);
-    assert_memory_equal(msa_session_logits(s), r.logits + (SESSION_N - 1) * f->tiny->params.n_vocab,
+    assert_int_equal(r.next, f->n);
+    assert_int_equal(msa_session_length(s), f->n);
+    assert_memory_equal(msa_session_logits(s), r.logits + (f->n - 1) * f->tiny->params.n_vocab,
                         (size_t)f->tiny->params.n_vocab * 4);
     msa_session_free(s);
     return r;
@@ -69,8 +70,8 @@ static msa_selector selector_of(const session_case *f, const msa_session_params 
 
 session_agreement session_compare(const session_case *f, const msa_session_params *p) {
     const tiny_params *t = &f->tiny->params;
-    size_t n_logits = (size_t)SESSION_N * (size_t)t->n_vocab;
-    size_t n_ids = (size_t)(t->n_layers * SESSION_N * t->n_kv_heads * p->topk);
+    size_t n_logits = (size_t)f->n * (size_t)t->n_vocab;
+    size_t n_ids = (size_t)(t->n_layers * f->n * t->n_kv_heads * p->topk);
     double *logits = malloc(n_logits * sizeof *logits);
     int32_t *selected = malloc(n_ids * sizeof *selected);
     msa_shape shape = {.block = p->block, .topk = p->topk, .local = p->local, .init = p->init};
@@ -79,9 +80,9 @@ session_agreement session_compare(const session_case *f, const msa_session_param
     uint64_t dense_layers = p->dense_layers[0]; /* and those that have no index */
     if (choice.selector == MSA_SELECTOR_INDEX)
         dense_layers |= ((uint64_t)1 << t->n_dense_layers) - 1;
-    tiny_forward(f->tiny, f->ids, SESSION_N, msa ? &choice : NULL, dense_layers, logits,
+    tiny_forward(f->tiny, f->ids, f->n, msa ? &choice : NULL, dense_layers, logits,
                  msa ? selected : NULL);
-    session_record r = session_record_run(f, p, SESSION_N);
+    session_record r = session_record_run(f, p, f->n);
     if (msa) assert_memory_equal(r.selected, selected, n_ids * sizeof *selected);
     session_agreement a = {.worst = session_worst(r.logits, logits, n_logits)};
     for (size_t i = 0; i < n_logits; i++) a.largest = larger_error(a.largest, logits[i]);

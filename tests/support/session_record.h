@@ -7,14 +7,14 @@
 
 /* What a run saw: all logits, and all selections. */
 typedef struct session_record {
-    float *logits;     /* [SESSION_N][SESSION_VOCAB] */
-    int32_t *selected; /* [layers][SESSION_N][Hkv][topk] */
+    float *logits;     /* [tokens][SESSION_VOCAB] */
+    int32_t *selected; /* [layers][tokens][Hkv][topk] */
     size_t n_ids;      /* of selected */
     int64_t next;      /* position expected next */
-    int n_kv_heads, topk;
+    int n_tokens, n_kv_heads, topk;
 } session_record;
 
-/* Feeds the SESSION_N tokens in pieces of `step` at most. */
+/* Feeds the f->n tokens in pieces of `step` at most. */
 session_record session_record_run(const session_case *f, const msa_session_params *p, int step);
 void session_record_free(session_record *r);
 /* The greatest difference. */

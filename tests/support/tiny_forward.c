@@ -28,8 +28,9 @@ static void rotate(const tiny_params *p, double *head, int position) {
     for (int i = 0; i < n / 2; i++) {
         int a = adjacent ? 2 * i : i, b = adjacent ? 2 * i + 1 : i + n / 2;
         double angle = position * pow(TINY_ROPE_BASE, -2.0 * i / n), x = head[a], y = head[b];
-        head[a] = x * cos(angle) - y * sin(angle);
-        head[b] = x * sin(angle) + y * cos(angle);
+        double cosine = cos(angle), sine = sin(angle);
+        head[a] = x * cosine - y * sine;
+        head[b] = x * sine + y * cosine;
     }
 }
 
@@ -73,20 +74,19 @@ static void attend(const tiny_params *p, const double *q, const double *k, const
                    int g, const int32_t *ids, const msa_shape *s, double *out) {
     int d = p->head_dim;
     double *weight = calloc((size_t)t + 1, sizeof *weight), sum = 0, top = -INFINITY;
-    for (int pass = 0; pass < 2; pass++)
-        for (int j = 0; j <= t; j++) {
-            bool visible = ids == NULL;
-            for (int i = 0; !visible && i < s->topk; i++) visible = ids[i] == j / s->block;
-            if (!visible) continue;
-            double x = dot(q, k + (j * p->n_kv_heads + g) * d, d) / sqrt(d);
-            if (pass == 0)
-                top = fmax(top, x);
-            else
-                sum += weight[j] = exp(x - top);
-        }
-    for (int c = 0; c < d; c++) {
-        out[c] = 0;
-        for (int j = 0; j <= t; j++) out[c] += weight[j] / sum * v[(j * p->n_kv_heads + g) * d + c];
+    for (int j = 0; j <= t; j++) {
+        bool visible = ids == NULL;
+        for (int i = 0; !visible && i < s->topk; i++) visible = ids[i] == j / s->block;
+        weight[j] = -INFINITY;
+        if (visible) weight[j] = dot(q, k + (j * p->n_kv_heads + g) * d, d) / sqrt(d);
+        top = fmax(top, weight[j]);
+    }
+    for (int j = 0; j <= t; j++) sum += weight[j] = exp(weight[j] - top);
+    for (int c = 0; c < d; c++) out[c] = 0;
+    for (int j = 0; j <= t; j++) {
+        double share = weight[j] / sum;
+        for (int c = 0; c < d && share > 0; c++)
+            out[c] += share * v[(j * p->n_kv_heads + g) * d + c];
     }
     free(weight);
 }
@@ -96,6 +96,7 @@ typedef struct layer_run {
     const tiny_layer *l;
     int n;
     double *x, *q, *k, *v, *qi, *ki; /* [n][...] */
+    double *shared;                  /* [n][head_dim]: mean of the layer's keys, or NULL */
 } layer_run;
 
 static void make_qkv(layer_run *r) {
@@ -159,11 +160,20 @@ static void score_by_mass(const layer_run *r, const msa_shape *s, int t, int g, 
     }
 }
 
+/* What all groups of a layer share where MSA_SELECTOR_SHARED chooses; free(). */
+static double *share_keys(const layer_run *r) {
+    const tiny_params *p = &r->m->params;
+    int d = p->head_dim, width = p->n_kv_heads * d;
+    double *keys = calloc((size_t)(r->n * d), sizeof *keys);
+    for (int i = 0; i < r->n * width; i++) keys[i / width * d + i % d] += r->k[i] / p->n_kv_heads;
+    return keys;
+}
+
 static void choose(const layer_run *r, const tiny_choice *c, int t, int g, int32_t *ids) {
     const tiny_params *p = &r->m->params;
     const msa_shape *s = c->shape;
     int d = p->head_dim, group = p->n_q_heads / p->n_kv_heads, di = p->index.dim;
-    double mean[256] = {0}, *keys = NULL, score[MOST_BLOCKS];
+    double mean[256] = {0}, score[MOST_BLOCKS];
     for (int h = g * group; h < (g + 1) * group; h++)
         for (int i = 0; i < d; i++) mean[i] += r->q[(t * p->n_q_heads + h) * d + i] / group;
     switch (c->selector) {
@@ -173,13 +183,7 @@ static void choose(const layer_run *r, const tiny_choice *c, int t, int g, int32
     case MSA_SELECTOR_MEANS:
         score_by_means(s, mean, r->k + g * d, d, p->n_kv_heads * d, t, score);
         break;
-    case MSA_SELECTOR_SHARED:
-        keys = calloc((size_t)((t + 1) * d), sizeof *keys);
-        for (int i = 0; i < (t + 1) * p->n_kv_heads * d; i++)
-            keys[i / (p->n_kv_heads * d) * d + i % d] += r->k[i] / p->n_kv_heads;
-        score_by_maxima(s, mean, keys, d, d, t, score);
-        free(keys);
-        break;
+    case MSA_SELECTOR_SHARED: score_by_maxima(s, mean, r->shared, d, d, t, score); break;
     case MSA_SELECTOR_ORACLE: score_by_mass(r, s, t, g, score); break;
     default: score_by_maxima(s, mean, r->k + g * d, d, p->n_kv_heads * d, t, score);
     }
@@ -193,6 +197,7 @@ static void attend_and_project(layer_run *r, const tiny_choice *choice, int32_t 
     double *o = malloc((size_t)(nq + p->n_embd) * sizeof *o), *y = o + nq;
     const msa_shape *s = choice ? choice->shape : NULL;
     int32_t ids[64];
+    if (choice && choice->selector == MSA_SELECTOR_SHARED) r->shared = share_keys(r);
     for (int t = 0; t < r->n; t++) {
         for (int g = 0; g < p->n_kv_heads; g++) {
             const double *q = r->q + t * nq;
@@ -207,6 +212,8 @@ static void attend_and_project(layer_run *r, const tiny_choice *choice, int32_t 
         for (int i = 0; i < p->n_embd; i++) r->x[t * p->n_embd + i] += y[i];
     }
     free(o);
+    free(r->shared);
+    r->shared = NULL;
 }
 
 static double gated(const tiny_params *p, double gate, double up) {
