@@ -144,6 +144,13 @@ MSA_API msa_status msa_chat_format(const msa_model *model, const msa_chat_messag
                                    size_t n, int add_generation_prompt, char **text,
                                    msa_error *err);
 
+/* Appends the tokens of a conversation formatted so, ended with the opening of the assistant's turn
+ * and with `opening`, which its answer goes on from, or NULL. What messages and opening hold is
+ * text: the name of a control token in it is letters, so that no text can end its own turn. */
+MSA_API msa_status msa_chat_tokenize(const msa_model *model, const msa_chat_message *messages,
+                                     size_t n, const char *opening, msa_tokens *out,
+                                     msa_error *err);
+
 /* ---- sessions -------------------------------------------------------------------------------- */
 
 typedef enum msa_attn_mode { MSA_ATTN_DENSE = 0, MSA_ATTN_MSA = 1 } msa_attn_mode;

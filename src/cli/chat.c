@@ -18,13 +18,9 @@
 
 static msa_status tokenize_messages(const msa_model *model, const msa_chat_message *messages,
                                     size_t n, msa_tokens *tokens, msa_error *err) {
-    char *text = NULL;
-    msa_status status = msa_chat_format(model, messages, n, 1, &text, err);
+    msa_status status = msa_chat_tokenize(model, messages, n, NULL, tokens, err);
     if (status == MSA_E_UNSUPPORTED)
         return fail_add(err, status, "; --no-chat-template continues the text as it stands");
-    if (status == MSA_OK)
-        status = msa_tokenize(model, text, strlen(text), MSA_PARSE_SPECIAL, tokens, err);
-    msa_text_free(text);
     return status;
 }
 

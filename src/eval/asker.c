@@ -140,9 +140,10 @@ static msa_status render(void *user, const prompt *p, int64_t *n_tokens, msa_err
     msa_text_free(formatted);
     if (q->text.failed) return error_set(err, MSA_E_NOMEM, "no memory for a question");
     q->sample.ids.n = 0;
-    status =
-        msa_tokenize(r->asker->model, q->text.data, q->text.n,
-                     r->asker->chat ? MSA_PARSE_SPECIAL : MSA_ADD_SPECIAL, &q->sample.ids, err);
+    status = r->asker->chat ? msa_chat_tokenize(r->asker->model, &message, 1, p->opening.data,
+                                                &q->sample.ids, err)
+                            : msa_tokenize(r->asker->model, q->text.data, q->text.n,
+                                           MSA_ADD_SPECIAL, &q->sample.ids, err);
     *n_tokens = (int64_t)q->sample.ids.n;
     return status;
 }

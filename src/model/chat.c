@@ -14,6 +14,7 @@
 #include "base/utf8.h"
 #include "model/chat_known.h"
 #include "model/jinja_form.h"
+#include "model/tokenizer.h"
 
 #define LONGEST_TEMPLATE ((size_t)1 << 16)
 
@@ -102,6 +103,7 @@ typedef struct chat_job { /* one call of chat_format */
     size_t n;
     vocab_text bos, eos;
     bytes out;
+    bytes ranges; /* of messages' text in it */
 } chat_job;
 
 static void put(chat_job *j, const char *text) {
@@ -112,10 +114,17 @@ static void put_token(chat_job *j, vocab_text token) {
     bytes_append(&j->out, token.data, token.n);
 }
 
+/* Text of a message. */
+static void put_said(chat_job *j, const char *text, size_t n) {
+    tokenizer_range range = {j->out.n, j->out.n + n};
+    bytes_append(&j->out, text, n);
+    bytes_append(&j->ranges, &range, sizeof range);
+}
+
 static void put_stripped(chat_job *j, const char *text) {
     size_t n = strlen(text);
     utf8_strip(&text, &n);
-    bytes_append(&j->out, text, n);
+    put_said(j, text, n);
 }
 
 static bool has_role(const chat_job *j, size_t i, const char *role) {
@@ -126,7 +135,7 @@ static void put_chatml(chat_job *j, const char *role, const char *content) {
     put(j, "<|im_start|>");
     put(j, role);
     put(j, "\n");
-    put(j, content);
+    put_said(j, content, strlen(content));
     put(j, "<|im_end|>\n");
 }
 
@@ -188,11 +197,11 @@ static void put_qwen3_answer(chat_job *j, size_t i, bool keep_reasoning) {
     put(j, "<|im_start|>assistant\n");
     if (keep_reasoning && (i + 1 == j->n || n_reasoning)) {
         put(j, "<think>\n");
-        bytes_append(&j->out, reasoning, n_reasoning);
+        put_said(j, reasoning, n_reasoning);
         put(j, "\n</think>\n\n");
         content = skip_newlines(content);
     }
-    put(j, content);
+    put_said(j, content, strlen(content));
     put(j, "<|im_end|>\n");
 }
 
@@ -221,13 +230,13 @@ static void put_m3_answer(chat_job *j, const char *content) {
         n -= n_skipped;
         strip_newlines(&reasoning, &n);
         if (n) put(j, begin);
-        bytes_append(&j->out, reasoning, n);
+        put_said(j, reasoning, n);
         answer = behind_last(content, n_answer, end);
         n_answer = strlen(answer);
         strip_newlines(&answer, &n_answer);
     }
     put(j, end);
-    bytes_append(&j->out, answer, n_answer);
+    put_said(j, answer, n_answer);
     put(j, "[e~[\n");
 }
 
@@ -238,13 +247,15 @@ static void format_m3(chat_job *j) {
     put(j, "\n\n<thinking_instructions>\n" M3_CAPABILITY "<mm:think></mm:think>" M3_CAPABILITY_2
            "</mm:think>" M3_CAPABILITY_3 "\n" M3_ADAPTIVE "\n</thinking_instructions>[e~[\n"
            "]~b]developer\n");
-    put(j, developer && j->messages[0].content[0] ? j->messages[0].content : M3_IDENTITY);
+    const char *said = developer ? j->messages[0].content : "";
+    put_said(j, said, strlen(said));
+    if (!said[0]) put(j, M3_IDENTITY);
     put(j, "[e~[\n");
     for (size_t i = developer; i < j->n; i++) {
         if (has_role(j, i, "assistant")) put_m3_answer(j, j->messages[i].content);
         if (!has_role(j, i, "user")) continue; /* a later system message is not printed */
         put(j, "]~b]user\n");
-        put(j, j->messages[i].content);
+        put_said(j, j->messages[i].content, strlen(j->messages[i].content));
         put(j, "[e~[\n");
     }
 }
@@ -302,7 +313,7 @@ static void format_zephyr(chat_job *j) {
         put(j, "<|");
         put(j, j->messages[i].role);
         put(j, "|>\n");
-        put(j, j->messages[i].content);
+        put_said(j, j->messages[i].content, strlen(j->messages[i].content));
         put_token(j, j->eos);
         put(j, "\n");
     }
@@ -339,6 +350,16 @@ static msa_status check_messages(const chat_template *c, const msa_chat_message 
 msa_status chat_format(const chat_template *c, const msa_chat_message *messages, size_t n,
                        bool add_generation_prompt, vocab_text bos, vocab_text eos, char **text,
                        msa_error *err) {
+    bytes ranges = {0};
+    msa_status status =
+        chat_format_ranges(c, messages, n, add_generation_prompt, bos, eos, text, &ranges, err);
+    bytes_free(&ranges);
+    return status;
+}
+
+msa_status chat_format_ranges(const chat_template *c, const msa_chat_message *messages, size_t n,
+                              bool add_generation_prompt, vocab_text bos, vocab_text eos,
+                              char **text, bytes *ranges, msa_error *err) {
     if (c->family == CHAT_NONE)
         return error_set(err, MSA_E_UNSUPPORTED,
                          "the model file has no chat template; use --no-chat-template to give it "
@@ -366,10 +387,12 @@ msa_status chat_format(const chat_template *c, const msa_chat_message *messages,
     if (c->family == CHAT_ZEPHYR && add_generation_prompt) put(&j, "\n");
     if (c->family == CHAT_MINIMAX_M3 && add_generation_prompt) put(&j, "]~b]ai\n");
     bytes_terminate(&j.out);
-    if (j.out.failed) {
+    if (j.out.failed || j.ranges.failed) {
         bytes_free(&j.out);
+        bytes_free(&j.ranges);
         return error_set(err, MSA_E_NOMEM, "no memory to format a conversation of %zu messages", n);
     }
     *text = j.out.data;
+    *ranges = j.ranges;
     return MSA_OK;
 }

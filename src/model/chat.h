@@ -2,6 +2,7 @@
 #ifndef MSA_MODEL_CHAT_H
 #define MSA_MODEL_CHAT_H
 
+#include "base/bytes.h"
 #include "base/error.h"
 #include "model/vocab.h"
 #include "msa/model.h"
@@ -39,5 +40,10 @@ void chat_template_free(chat_template *c);
 msa_status chat_format(const chat_template *c, const msa_chat_message *messages, size_t n,
                        bool add_generation_prompt, vocab_text bos, vocab_text eos, char **text,
                        msa_error *err);
+/* The same, and where the text of messages lies in it: `ranges` becomes tokenizer_range by
+ * tokenizer_range. */
+msa_status chat_format_ranges(const chat_template *c, const msa_chat_message *messages, size_t n,
+                              bool add_generation_prompt, vocab_text bos, vocab_text eos,
+                              char **text, bytes *ranges, msa_error *err);
 
 #endif

@@ -1,6 +1,9 @@
 /* text.c: the public calls about text: tokens, streams, chat. */
 #include "model/model.h"
 
+#include <string.h>
+
+#include "base/bytes.h"
 #include "base/mem.h"
 #include "model/text_stream.h"
 
@@ -51,4 +54,33 @@ msa_status msa_chat_format(const msa_model *model, const msa_chat_message *messa
     const tokenizer *t = model->tokenizer;
     return chat_format(&model->chat, messages, n, add_generation_prompt != 0,
                        name_of(t, tokenizer_bos(t)), name_of(t, tokenizer_eos(t)), text, err);
+}
+
+/* `opening` is put behind `text`, and is text of a message too. */
+static msa_status add_opening(const char *opening, bytes *text, bytes *ranges, msa_error *err) {
+    tokenizer_range range = {text->n, text->n + strlen(opening)};
+    bytes_append_text(text, opening);
+    bytes_append(ranges, &range, sizeof range);
+    if (!text->failed && !ranges->failed) return MSA_OK;
+    return error_set(err, MSA_E_NOMEM, "no memory to format a conversation");
+}
+
+msa_status msa_chat_tokenize(const msa_model *model, const msa_chat_message *messages, size_t n,
+                             const char *opening, msa_tokens *out, msa_error *err) {
+    if (!model || !out) return error_set(err, MSA_E_ARG, "model and out must not be NULL");
+    const tokenizer *t = model->tokenizer;
+    bytes text = {0}, ranges = {0};
+    msa_status status =
+        chat_format_ranges(&model->chat, messages, n, true, name_of(t, tokenizer_bos(t)),
+                           name_of(t, tokenizer_eos(t)), &text.data, &ranges, err);
+    if (status != MSA_OK) return status;
+    text.n = strlen(text.data), text.capacity = text.n + 1;
+    if (opening) status = add_opening(opening, &text, &ranges, err);
+    if (status == MSA_OK)
+        status = tokenizer_encode_around(t, text.data, text.n, MSA_PARSE_SPECIAL,
+                                         (const tokenizer_range *)(const void *)ranges.data,
+                                         ranges.n / sizeof(tokenizer_range), out, err);
+    bytes_free(&text);
+    bytes_free(&ranges);
+    return status;
 }

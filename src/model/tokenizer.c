@@ -116,6 +116,7 @@ typedef struct encoding { /* one call's state */
     bytes spelling; /* of a word in the byte alphabet */
     word_memo *memo;
     size_t memo_mask;
+    const tokenizer_range *plain, *plain_end; /* those not behind us */
 } encoding;
 
 /* Id of the token that is the whole word, or -1. */
@@ -165,6 +166,24 @@ static msa_status encode_words(encoding *e, size_t start, size_t end, msa_error 
     }
 }
 
+static bool reaches_plain(encoding *e, specials_match match) {
+    while (e->plain < e->plain_end && e->plain->to <= match.start) e->plain++;
+    return e->plain < e->plain_end && e->plain->from < match.end;
+}
+
+/* The first special token from `at` on. Where a hidden one does not count, a shorter one that is
+ * always seen may begin. */
+static specials_match next_special(encoding *e, const specials *seen, size_t at, size_t n) {
+    for (;; at++) {
+        specials_match match = specials_find(seen, e->text, at, n);
+        if (match.id < 0 || !vocab_is_hidden(&e->t->vocab, match.id) || !reaches_plain(e, match))
+            return match;
+        at = match.start;
+        match = specials_find(&e->t->user, e->text, at, match.end);
+        if (match.id >= 0 && match.start == at) return match;
+    }
+}
+
 static msa_status encode_text(encoding *e, size_t n, int flags, msa_error *err) {
     const tokenizer *t = e->t;
     const specials *seen = flags & MSA_PARSE_SPECIAL ? &t->all : &t->user;
@@ -172,7 +191,7 @@ static msa_status encode_text(encoding *e, size_t n, int flags, msa_error *err) 
     if (!bpe_reserve(e->out, 2)) return error_set(err, MSA_E_NOMEM, "no memory for the tokens");
     if (framed && t->add_bos) e->out->ids[e->out->n++] = t->bos;
     for (size_t at = 0; at < n;) {
-        specials_match match = specials_find(seen, e->text, at, n);
+        specials_match match = next_special(e, seen, at, n);
         msa_status status = match.start > at ? encode_words(e, at, match.start, err) : MSA_OK;
         if (status != MSA_OK) return status;
         if (!bpe_reserve(e->out, 2)) return error_set(err, MSA_E_NOMEM, "no memory for the tokens");
@@ -192,12 +211,19 @@ static msa_status check_flags(int flags, msa_error *err) {
 
 msa_status tokenizer_encode(const tokenizer *t, const char *text, size_t n, int flags,
                             msa_tokens *out, msa_error *err) {
+    return tokenizer_encode_around(t, text, n, flags, NULL, 0, out, err);
+}
+
+msa_status tokenizer_encode_around(const tokenizer *t, const char *text, size_t n, int flags,
+                                   const tokenizer_range *plain, size_t n_plain, msa_tokens *out,
+                                   msa_error *err) {
     if (!text && n) return error_set(err, MSA_E_ARG, "text is NULL but has %zu bytes", n);
     msa_status status = check_flags(flags, err);
     if (status != MSA_OK) return status;
     size_t n_before = out->n, replaced_before = out->n_replaced, n_memo = 64;
     while (n_memo < 16384 && n_memo < n / 8) n_memo *= 2;
     encoding e = {.t = t, .text = text, .out = out, .memo_mask = n_memo - 1};
+    if (n_plain) e.plain = plain, e.plain_end = plain + n_plain;
     status = pretok_walk_begin(&e.walk, t->pretok, err);
     if (status != MSA_OK) return status;
     e.memo = mem_calloc(n_memo, sizeof *e.memo);

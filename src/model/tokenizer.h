@@ -38,6 +38,17 @@ void tokenizer_free(tokenizer *t); /* NULL is fine */
 msa_status tokenizer_encode(const tokenizer *t, const char *text, size_t n, int flags,
                             msa_tokens *out, msa_error *err);
 
+/* Bytes from .. to - 1 of a text. */
+typedef struct tokenizer_range {
+    size_t from, to;
+} tokenizer_range;
+
+/* The same, but names of control tokens that reach into one of these ranges, ascending, are letters
+ * there: strangers' text in a prompt of ours. */
+msa_status tokenizer_encode_around(const tokenizer *t, const char *text, size_t n, int flags,
+                                   const tokenizer_range *plain, size_t n_plain, msa_tokens *out,
+                                   msa_error *err);
+
 /* The bytes of one token; valid as long as the tokenizer. Control tokens give none, unless
  * MSA_PARSE_SPECIAL is in flags. MSA_E_ARG for an id outside the vocabulary. */
 msa_status tokenizer_decode(const tokenizer *t, int32_t id, int flags, vocab_text *piece,
