@@ -263,6 +263,30 @@ static void tokens_join_to_the_text(void **state) {
     json_decref(document);
 }
 
+/* The loss that MSA adds to dense attention over 512 tokens, of which a query reads 96. */
+static double added_loss(json_t *rows, const char *selector) {
+    size_t at;
+    json_t *row;
+    json_array_foreach(
+        rows, at, row) if (strcmp(json_string_value(json_object_get(row, "selector")), selector) ==
+                           0) return json_number_value(json_object_get(row, "difference"));
+    fail_msg("no row of %s", selector);
+    return 0;
+}
+
+static void the_index_in_weights_is_worth_its_training(void **state) {
+    (void)state;
+    test_need_model();
+    json_t *document = workplace_json(
+        &place,
+        "msa eval ppl " MODEL " --index weights/smollm2-135m-index.gguf -f CONTRIBUTING.md "
+        "-c 512 --chunks 1 --block 16 --topk 6 --selectors index,shared --json 2>/dev/null");
+    json_t *rows = json_object_get(document, "rows");
+    double trained = added_loss(rows, "index"), untrained = added_loss(rows, "shared");
+    if (!(trained < 0.6 * untrained)) fail_msg("trained %.4f, untrained %.4f", trained, untrained);
+    json_decref(document);
+}
+
 static void an_interrupt_ends_the_work_cleanly(void **state) {
     (void)state;
     test_need_model();
@@ -296,6 +320,7 @@ int main(void) {
         cmocka_unit_test(a_map_beside_the_oracle_says_what_was_missed),
         cmocka_unit_test(perplexity_stands_side_by_side),
         cmocka_unit_test(tokens_join_to_the_text),
+        cmocka_unit_test(the_index_in_weights_is_worth_its_training),
         cmocka_unit_test(an_interrupt_ends_the_work_cleanly),
     };
     return cmocka_run_group_tests(tests, place_open, place_close);

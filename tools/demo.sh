@@ -1,6 +1,8 @@
 #!/bin/bash
-# What `make demo` shows: a language model answers from a long real text, with MiniMax Sparse
-# Attention and, beside it, with dense attention: the same prompt, the same tokens.
+# What `make demo` shows: a language model answers from a long real text three ways, over the same
+# prompt and the same tokens: with dense attention; with MiniMax Sparse Attention and nothing
+# trained for it (the proxy compares queries with every key of their group); and with MSA and the
+# index branch that was trained for this model, weights/smollm2-135m-index.gguf.
 #
 #   tools/demo.sh [FILE QUESTION]
 #
@@ -13,6 +15,7 @@ tools/setup.sh demo
 
 msa=build/msa
 model=models/SmolLM2-135M-Instruct.Q4_1.gguf
+index=weights/smollm2-135m-index.gguf
 text=${1:-/usr/share/common-licenses/MPL-2.0}
 question=${2:-Who is the license steward?}
 out=build/demo
@@ -31,39 +34,57 @@ value() {
         inside && $1 == key { sub(/,$/, "", $2); print $2; exit }' "$1"
 }
 
+# late_nll SELECTOR: nats per token over the second half of the text, from the JSON of msa eval ppl.
+late_nll() {
+    awk -v wanted="\"$1\"," '
+        $1 == "\"by_position\":" { inside = 1 }
+        inside && $1 == "\"selector\":" { right = $2 == wanted }
+        inside && right && $1 == "\"nll\":" { sub(/,$/, "", $2); last = $2 }
+        END { print last }' $out/ppl.json
+}
+
 # The escapes of JSON are those of %b but for \", which becomes a number first.
 answer() {
     printf '%b' "$(sed -n '/^  "text": "/ { s///; s/",\{0,1\}$//; s/\\"/\\x22/g; p }' "$1")"
 }
 
-row() { # row TITLE FORMAT SECTION KEY
-    local dense sparse
-    dense=$(value $out/dense.json "$3" "$4")
-    sparse=$(value $out/msa.json "$3" "$4")
-    printf "| %-28s | %10.${2}f | %10.${2}f |\n" "$1" "$dense" "$sparse"
+row() { # row TITLE FORMAT VALUE VALUE VALUE
+    printf "| %-28s | %10.${2}f | %10.${2}f | %10.${2}f |\n" "$1" "$3" "$4" "$5"
+}
+
+cost() { # cost TITLE FORMAT SECTION KEY
+    row "$1" "$2" "$(value $out/dense.json "$3" "$4")" "$(value $out/proxy.json "$3" "$4")" \
+        "$(value $out/trained.json "$3" "$4")"
+}
+
+ask() { # ask NAME FLAGS...
+    local name=$1
+    shift
+    $msa run -m $model -f "$text" -p "$question" -n 60 --temp 0 --json "$@" >"$out/$name.json"
 }
 
 title "This machine and this model"
 $msa info -m $model
 
 title "The text: $text, $(wc -w <"$text") words. The question: $question"
-for attn in dense msa; do
-    $msa run -m $model -f "$text" -p "$question" -n 60 --temp 0 --attn $attn --json >$out/$attn.json
-done
+ask dense --attn dense
+ask proxy --selector proxy
+ask trained --index $index
+$msa eval ppl -m $model --index $index -f "$text" --selectors proxy,index --by-position 2 --json \
+    >$out/ppl.json
 echo
-echo "Dense: $(answer $out/dense.json)"
-echo "MSA:   $(answer $out/msa.json)"
+echo "Dense:       $(answer $out/dense.json)"
+echo "MSA, proxy:  $(answer $out/proxy.json)"
+echo "MSA, index:  $(answer $out/trained.json)"
 echo
-echo "|                              |      dense |        MSA |"
-echo "| ---------------------------- | ---------: | ---------: |"
-row "prefill, tokens/s" 1 prefill tokens_per_s
-row "decode, tokens/s" 1 decode tokens_per_s
-row "keys read per decoded token" 0 decode keys_per_query
-row "attention's share, prefill" 2 prefill attention_share
-row "attention's share, decode" 2 decode attention_share
+echo "|                              |      dense | MSA, proxy | MSA, index |"
+echo "| ---------------------------- | ---------: | ---------: | ---------: |"
+cost "prefill, tokens/s" 1 prefill tokens_per_s
+cost "decode, tokens/s" 1 decode tokens_per_s
+cost "keys read per decoded token" 0 decode keys_per_query
+cost "attention's share, prefill" 2 prefill attention_share
+cost "attention's share, decode" 2 decode attention_share
+row "NLL of the second half" 3 "$(late_nll dense)" "$(late_nll proxy)" "$(late_nll index)"
 
-title "How well both predict the text, by position (lower is better; NLL is nats per token)"
-$msa eval ppl -m $model -f "$text" --ranges 4
-
-title "Which blocks each query read: open the picture"
-$msa map -m $model -f "$text" -o $out/map.png
+title "Which blocks each query read, and which it would if it knew the attention: open the picture"
+$msa map -m $model --index $index -f "$text" --beside oracle -o $out/map.png

@@ -30,7 +30,9 @@ void workplace_open(workplace *w) {
     if (!mkdtemp(w->folder)) fail_msg("cannot make %s", w->folder);
     link_into(w, program, "msa");
     link_into(w, test_path("models"), "models");
+    link_into(w, test_path("weights"), "weights");
     link_into(w, test_path("LICENSE"), "LICENSE");
+    link_into(w, test_path("CONTRIBUTING.md"), "CONTRIBUTING.md");
 }
 
 void workplace_close(workplace *w) {

@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* A temporary folder in which `msa` is the program of this build (MSA_PROGRAM), `models` and
- * `LICENSE` are the repository's. */
+/* A temporary folder in which `msa` is the program of this build (MSA_PROGRAM); `models`,
+ * `weights`, `LICENSE` and `CONTRIBUTING.md` are the repository's. */
 typedef struct workplace {
     char folder[64];
 } workplace;
