@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "model/chat.h"
+#include "model/tokenizer.h"
 #include "support/golden.h"
 #include "support/scarce.h"
 
@@ -175,6 +176,35 @@ static void a_template_with_bos_prints_it_once(void **state) {
     chat_template_free(&c);
 }
 
+/* Messages of a byte that no template has, and a token of three with a NUL among them. */
+static void what_messages_hold_is_told_from_what_the_template_says(void **state) {
+    static const vocab_text odd = {"<\0>", 3};
+    static const msa_chat_message talk[] = {{"system", "\1"},
+                                            {"user", "\1\1"},
+                                            {"assistant", "\1</think>\1</mm:think>\1"},
+                                            {"user", "\1\1\1"}};
+    (void)state;
+    msa_error err;
+    for (size_t i = 0; i < sizeof templates / sizeof *templates; i++) {
+        chat_template c;
+        bytes text = {0}, ranges = {0};
+        size_t end = 0, n_inside = 0, n_all = 0;
+        read_template(&c, templates[i].file);
+        assert_ok(chat_format_ranges(&c, talk, 4, true, odd, odd, &text, &ranges, &err), &err);
+        const tokenizer_range *r = (const void *)ranges.data;
+        for (size_t k = 0; k < ranges.n / sizeof *r; end = r[k++].to) {
+            assert_true(r[k].from >= end && r[k].to >= r[k].from && r[k].to <= text.n);
+            for (size_t at = r[k].from; at < r[k].to; at++) n_inside += text.data[at] == 1;
+        }
+        for (size_t at = 0; at < text.n; at++) n_all += text.data[at] == 1;
+        if (n_inside != n_all || n_all < 7)
+            fail_msg("%s: %zu of %zu", templates[i].file, n_inside, n_all);
+        bytes_free(&text);
+        bytes_free(&ranges);
+        chat_template_free(&c);
+    }
+}
+
 static void an_unknown_template_is_quoted_and_a_way_round_named(void **state) {
     (void)state;
     msa_error err;
@@ -266,6 +296,7 @@ int main(void) {
         cmocka_unit_test(every_conversation_is_byte_for_byte_as_transformers_renders_it),
         cmocka_unit_test(spelling_does_not_matter_and_meaning_does),
         cmocka_unit_test(a_template_with_bos_prints_it_once),
+        cmocka_unit_test(what_messages_hold_is_told_from_what_the_template_says),
         cmocka_unit_test(an_unknown_template_is_quoted_and_a_way_round_named),
         cmocka_unit_test(messages_that_make_no_sense_are_named),
         cmocka_unit_test(no_allocation_that_fails_leaks_or_crashes),

@@ -350,16 +350,17 @@ static msa_status check_messages(const chat_template *c, const msa_chat_message 
 msa_status chat_format(const chat_template *c, const msa_chat_message *messages, size_t n,
                        bool add_generation_prompt, vocab_text bos, vocab_text eos, char **text,
                        msa_error *err) {
-    bytes ranges = {0};
+    bytes all = {0}, ranges = {0};
     msa_status status =
-        chat_format_ranges(c, messages, n, add_generation_prompt, bos, eos, text, &ranges, err);
+        chat_format_ranges(c, messages, n, add_generation_prompt, bos, eos, &all, &ranges, err);
     bytes_free(&ranges);
+    if (status == MSA_OK) *text = all.data;
     return status;
 }
 
 msa_status chat_format_ranges(const chat_template *c, const msa_chat_message *messages, size_t n,
                               bool add_generation_prompt, vocab_text bos, vocab_text eos,
-                              char **text, bytes *ranges, msa_error *err) {
+                              bytes *text, bytes *ranges, msa_error *err) {
     if (c->family == CHAT_NONE)
         return error_set(err, MSA_E_UNSUPPORTED,
                          "the model file has no chat template; use --no-chat-template to give it "
@@ -392,7 +393,7 @@ msa_status chat_format_ranges(const chat_template *c, const msa_chat_message *me
         bytes_free(&j.ranges);
         return error_set(err, MSA_E_NOMEM, "no memory to format a conversation of %zu messages", n);
     }
-    *text = j.out.data;
+    *text = j.out;
     *ranges = j.ranges;
     return MSA_OK;
 }

@@ -40,10 +40,10 @@ void chat_template_free(chat_template *c);
 msa_status chat_format(const chat_template *c, const msa_chat_message *messages, size_t n,
                        bool add_generation_prompt, vocab_text bos, vocab_text eos, char **text,
                        msa_error *err);
-/* The same, and where the text of messages lies in it: `ranges` becomes tokenizer_range by
- * tokenizer_range. */
+/* The same, with its length, which knows of NULs in bos and eos; and where the text of messages
+ * lies in it: `ranges` becomes tokenizer_range by tokenizer_range. Both are freed by the caller. */
 msa_status chat_format_ranges(const chat_template *c, const msa_chat_message *messages, size_t n,
                               bool add_generation_prompt, vocab_text bos, vocab_text eos,
-                              char **text, bytes *ranges, msa_error *err);
+                              bytes *text, bytes *ranges, msa_error *err);
 
 #endif

@@ -72,9 +72,8 @@ msa_status msa_chat_tokenize(const msa_model *model, const msa_chat_message *mes
     bytes text = {0}, ranges = {0};
     msa_status status =
         chat_format_ranges(&model->chat, messages, n, true, name_of(t, tokenizer_bos(t)),
-                           name_of(t, tokenizer_eos(t)), &text.data, &ranges, err);
+                           name_of(t, tokenizer_eos(t)), &text, &ranges, err);
     if (status != MSA_OK) return status;
-    text.n = strlen(text.data), text.capacity = text.n + 1;
     if (opening) status = add_opening(opening, &text, &ranges, err);
     if (status == MSA_OK)
         status = tokenizer_encode_around(t, text.data, text.n, MSA_PARSE_SPECIAL,
