@@ -182,6 +182,7 @@ static void a_folder_of_safetensors_is_converted_too(void **state) {
         {"msa convert -m files -f LICENSE --context 256 --block 16 --topk 4 --rows 32 --steps 40 "
          "--repeats 4 --lr 1e-2 --init 1 --local 1 -o beside.gguf -t 2",
          0, NULL},
+        {"cmp beside.gguf adapter.gguf", 0, NULL}, /* of base.gguf, with the same flags */
         {"msa eval ppl -m base.gguf --index beside.gguf -f LICENSE -c 256 --chunks 1", 0, NULL},
         {"rm files/tokenizer.json; msa convert -m files -f LICENSE --context 256 --block 16 "
          "--topk 4 -o c.gguf",
