@@ -99,7 +99,8 @@ enum { LAYERS_MAX = 256 };
 
 typedef struct watcher {
     const map_args *args;
-    int32_t layer; /* the only one wanted; -1: all */
+    int32_t layer;    /* the only one wanted; -1: all */
+    int32_t n_layers; /* of the model */
     int64_t n_tokens;
     map_grid
         grids[LAYERS_MAX]; /* of the layers seen so far; of one layer and the oracle's choice */
@@ -112,8 +113,9 @@ typedef struct watcher {
 /* A picture of one layer has the page to itself, or half of it. */
 static msa_status add_grid(watcher *w, int32_t layer, const msa_shape *shape) {
     bool many = w->layer < 0, pair = w->args->beside && !many;
-    int32_t height = many ? MAP_TILE_HEIGHT : MAP_PLOT_HEIGHT;
-    int32_t width = many ? MAP_TILE_WIDTH : pair ? MAP_HALF_WIDTH : MAP_PLOT_WIDTH;
+    map_tile tile = map_tile_of(w->n_layers < LAYERS_MAX ? w->n_layers : LAYERS_MAX);
+    int32_t height = many ? tile.height : MAP_PLOT_HEIGHT;
+    int32_t width = many ? tile.width : pair ? MAP_HALF_WIDTH : MAP_PLOT_WIDTH;
     map_grid *grid = &w->grids[w->n_grids];
     msa_status status = map_grid_create(grid, w->n_tokens, shape, height, width, &w->err);
     if (status != MSA_OK) return status;
@@ -304,7 +306,10 @@ static msa_status map_text(const map_args *args, const msa_model *model, const m
     int32_t layer = args->all_layers              ? -1
                     : args->layer == OPTION_UNSET ? msa_model_get_info(model)->n_layers / 2
                                                   : (int32_t)args->layer;
-    watcher w = {.args = args, .layer = layer, .n_tokens = (int64_t)tokens->n};
+    watcher w = {.args = args,
+                 .layer = layer,
+                 .n_layers = msa_model_get_info(model)->n_layers,
+                 .n_tokens = (int64_t)tokens->n};
     status = check_place(args, model, &params, layer, err);
     if (status == MSA_OK) status = msa_session_create(&session, model, &params, err);
     if (status == MSA_OK)

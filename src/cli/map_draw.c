@@ -6,6 +6,23 @@
 
 #include "cli/canvas.h"
 
+enum { WIDTH = 1200, HEIGHT = 1000 };
+enum { TILES_LEFT = 34, TILES_TOP = 150, TILES_GAP = 15, TILE_WIDEST = 900 };
+
+static int tiles_end(const map_tile *t) {
+    return TILES_TOP + t->rows * (t->height + 2 * TILES_GAP);
+}
+
+map_tile map_tile_of(int n) {
+    map_tile t;
+    for (double width = TILE_WIDEST;; width *= 0.97) {
+        t.width = (int32_t)width, t.height = (int32_t)(width * 0.79);
+        t.columns = (WIDTH - 2 * TILES_LEFT + TILES_GAP) / (t.width + TILES_GAP);
+        t.rows = (n + t.columns - 1) / t.columns;
+        if (tiles_end(&t) < HEIGHT) return t;
+    }
+}
+
 #if !defined(MSA_HAVE_CAIRO)
 
 msa_status map_draw(const map_grid *grids, int n, const map_labels *labels, map_format format,
@@ -21,7 +38,7 @@ msa_status map_draw(const map_grid *grids, int n, const map_labels *labels, map_
 #include <stdlib.h>
 #include <string.h>
 
-enum { WIDTH = 1200, HEIGHT = 1000, LEFT = 216, TOP = 190, STRIP = 52, GAP = 18 };
+enum { LEFT = 216, TOP = 190, STRIP = 52, GAP = 18 };
 
 static const color UNREAD = {0.905, 0.92, 0.94}, FORCED = {0.11, 0.36, 0.66},
                    SCORED = {0.90, 0.36, 0.05};
@@ -223,24 +240,16 @@ static void draw_pair(cairo_t *c, const map_grid *grids, const map_labels *label
     }
 }
 
-/* As many columns of tiles as fit at full size; more layers than that make smaller tiles. */
 static void draw_tiles(cairo_t *c, const map_grid *grids, int n) {
-    double scale = 1, gap = 15, left = 34, top = 150;
+    map_tile t = map_tile_of(n);
     char text[128];
-    int columns, rows;
-    for (;; scale *= 0.95) {
-        columns = (int)((WIDTH - 2 * left + gap) / (scale * MAP_TILE_WIDTH + gap));
-        rows = (n + columns - 1) / columns;
-        if (top + rows * (scale * MAP_TILE_HEIGHT + 2 * gap) < HEIGHT) break;
-    }
     snprintf(text, sizeof text,
              "each picture: keys from left to right, queries from top to bottom, tokens 0 to %lld",
              (long long)grids[0].n_tokens);
-    draw_text(c, left, 122, 13, 0, FAINT, text);
+    draw_text(c, TILES_LEFT, 122, 13, 0, FAINT, text);
     for (int i = 0; i < n; i++) {
-        frame f = {floor(left + i % columns * (scale * MAP_TILE_WIDTH + gap)),
-                   floor(top + i / columns * (scale * MAP_TILE_HEIGHT + 2 * gap)) + 6,
-                   floor(scale * MAP_TILE_WIDTH), floor(scale * MAP_TILE_HEIGHT)};
+        frame f = {TILES_LEFT + i % t.columns * (t.width + TILES_GAP),
+                   TILES_TOP + i / t.columns * (t.height + 2 * TILES_GAP) + 6, t.width, t.height};
         snprintf(text, sizeof text, "layer %d", grids[i].layer);
         draw_text(c, f.x, f.y - 5, 12, 0, INK, text);
         draw_cells(c, &grids[i], f);
@@ -271,7 +280,10 @@ static void draw_page(cairo_t *c, const void *user) {
 msa_status map_draw(const map_grid *grids, int n, const map_labels *labels, map_format format,
                     unsigned char **data, size_t *n_bytes, msa_error *err) {
     page p = {grids, n, labels};
-    return canvas_draw(WIDTH, HEIGHT, format == MAP_SVG, draw_page, &p, data, n_bytes, err);
+    bool tiled = n > 1 && !labels->beside;
+    map_tile t = map_tile_of(n);
+    return canvas_draw(WIDTH, tiled ? tiles_end(&t) : HEIGHT, format == MAP_SVG, draw_page, &p,
+                       data, n_bytes, err);
 }
 
 #endif

@@ -7,14 +7,16 @@
 
 #include "cli/map_grid.h"
 
-/* Pixels the cells of one grid may fill: alone, and as one of many. */
-enum {
-    MAP_PLOT_WIDTH = 960,
-    MAP_PLOT_HEIGHT = 720,
-    MAP_HALF_WIDTH = 468,
-    MAP_TILE_WIDTH = 174,
-    MAP_TILE_HEIGHT = 138
-};
+/* Pixels the cells of one grid may fill: alone, and as one of two. */
+enum { MAP_PLOT_WIDTH = 960, MAP_PLOT_HEIGHT = 720, MAP_HALF_WIDTH = 468 };
+
+/* Pixels of one of n layers' pictures on a page: as many as let all find room. */
+typedef struct map_tile {
+    int32_t width, height;
+    int columns, rows; /* of tiles */
+} map_tile;
+
+map_tile map_tile_of(int n);
 
 typedef enum map_format { MAP_PNG, MAP_SVG } map_format;
 
