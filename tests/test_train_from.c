@@ -112,10 +112,36 @@ static void a_base_that_does_not_fit_is_refused_before_the_run(void **state) {
                  MSA_E_UNSUPPORTED, &err, "shared_experts");
 }
 
+static int32_t context_of(const char *run) {
+    char path[300];
+    msa_model *model;
+    snprintf(path, sizeof path, "%s/model.gguf", run_path(run));
+    assert_ok(msa_model_load(&model, path, &err), &err);
+    int32_t n = msa_model_get_info(model)->n_ctx_train;
+    msa_model_free(model);
+    return n;
+}
+
+static void a_longer_context_than_the_model_had_is_its_context_then(void **state) {
+    (void)state;
+    char settings[400];
+    run_to_end("first", "run.steps=5", 0);
+    int32_t n = context_of("first");
+    snprintf(settings, sizeof settings, "model.from=%s/model.gguf run.steps=5 data.context=%d",
+             run_path("first"), 2 * n);
+    run_to_end("longer", settings, 0);
+    assert_int_equal(context_of("longer"), 2 * n);
+    snprintf(settings, sizeof settings, "model.from=%s/model.gguf run.steps=5 data.context=%d",
+             run_path("longer"), n);
+    run_to_end("shorter", settings, 0);
+    assert_int_equal(context_of("shorter"), 2 * n);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_model_to_start_from_is_held_to_what_its_file_can_hold),
         cmocka_unit_test(index_only_leaves_the_backbone_as_it_was),
+        cmocka_unit_test(a_longer_context_than_the_model_had_is_its_context_then),
         cmocka_unit_test(a_base_that_does_not_fit_is_refused_before_the_run),
     };
     return cmocka_run_group_tests(tests, runs_open, runs_close);

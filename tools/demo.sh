@@ -1,17 +1,22 @@
 #!/bin/bash
-# What `make demo` shows: a language model answers from a long real text three ways, over the same
-# prompt and the same tokens: with dense attention; with MiniMax Sparse Attention and nothing
-# trained for it (the proxy compares queries with every key of their group); and with MSA and the
-# index branch that was trained for this model, weights/smollm2-135m-index.gguf.
+# What `make demo` shows, on two models.
 #
 #   tools/demo.sh [FILE QUESTION]
 #
-# The text is the Mozilla Public License 2.0: real prose of 3,700 tokens that every Debian and
-# Ubuntu has in /usr/share/common-licenses, seven times what MSA lets a query read, with a question
-# that a model of 135 million parameters can answer: the answer stands in section 10.1.
+# SmolLM2-135M-Instruct, which the set-up fetches, answers from a long real text three ways, over
+# the same prompt and the same tokens: with dense attention; with MiniMax Sparse Attention and
+# nothing trained for it (the proxy compares queries with every key of their group); and with MSA
+# and the index branch that was trained for this model, weights/smollm2-135m-index.gguf. The text is
+# the Mozilla Public License 2.0: real prose of 3,700 tokens that every Debian and Ubuntu has in
+# /usr/share/common-licenses, seven times what MSA lets a query read, with a question that a model
+# of 135 million parameters can answer: the answer stands in section 10.1.
+#
+# weights/needle.gguf, a small model that was trained here with MSA in every layer and needs no
+# download, finds one of eight codes told in 32 KB of licences; a token is a byte.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-tools/setup.sh demo
+tools/setup.sh build
+tools/setup.sh model || fetched=no
 
 msa=build/msa
 model=models/SmolLM2-135M-Instruct.Q4_1.gguf
@@ -63,28 +68,75 @@ ask() { # ask NAME FLAGS...
     $msa run -m $model -f "$text" -p "$question" -n 60 --temp 0 --json "$@" >"$out/$name.json"
 }
 
-title "This machine and this model"
-$msa info -m $model
+real_model() {
+    title "This machine and this model"
+    $msa info -m $model
 
-title "The text: $text, $(wc -w <"$text") words. The question: $question"
-ask dense --attn dense
-ask proxy --selector proxy
-ask trained --index $index
-$msa eval ppl -m $model --index $index -f "$text" --selectors proxy,index --by-position 2 --json \
-    >$out/ppl.json
-echo
-echo "Dense:       $(answer $out/dense.json)"
-echo "MSA, proxy:  $(answer $out/proxy.json)"
-echo "MSA, index:  $(answer $out/trained.json)"
-echo
-echo "|                              |      dense | MSA, proxy | MSA, index |"
-echo "| ---------------------------- | ---------: | ---------: | ---------: |"
-cost "prefill, tokens/s" 1 prefill tokens_per_s
-cost "decode, tokens/s" 1 decode tokens_per_s
-cost "keys read per decoded token" 0 decode keys_per_query
-cost "attention's share, prefill" 2 prefill attention_share
-cost "attention's share, decode" 2 decode attention_share
-row "NLL of the second half" 3 "$(late_nll dense)" "$(late_nll proxy)" "$(late_nll index)"
+    title "The text: $text, $(wc -w <"$text") words. The question: $question"
+    ask dense --attn dense
+    ask proxy --selector proxy
+    ask trained --index $index
+    $msa eval ppl -m $model --index $index -f "$text" --selectors proxy,index --by-position 2 \
+        --json >$out/ppl.json
+    echo
+    echo "Dense:       $(answer $out/dense.json)"
+    echo "MSA, proxy:  $(answer $out/proxy.json)"
+    echo "MSA, index:  $(answer $out/trained.json)"
+    echo
+    echo "|                              |      dense | MSA, proxy | MSA, index |"
+    echo "| ---------------------------- | ---------: | ---------: | ---------: |"
+    cost "prefill, tokens/s" 1 prefill tokens_per_s
+    cost "decode, tokens/s" 1 decode tokens_per_s
+    cost "keys read per decoded token" 0 decode keys_per_query
+    cost "attention's share, prefill" 2 prefill attention_share
+    cost "attention's share, decode" 2 decode attention_share
+    row "NLL of the second half" 3 "$(late_nll dense)" "$(late_nll proxy)" "$(late_nll index)"
 
-title "Which blocks each query read, and which it would if it knew the attention: open the picture"
-$msa map -m $model --index $index -f "$text" --beside oracle -o $out/map.png
+    title "What each query read, and what it would if it knew the attention: open the picture"
+    $msa map -m $model --index $index -f "$text" --beside oracle -o $out/map.png
+}
+
+# Licences with a code told behind every 4,000 characters.
+haystack() {
+    local codes=("Vivuvi 5838" "Zabole 1997" "Satilo 9209" "Muzomi 1290" "Harino 7892" "Davoro 6392"
+        "Zeviku 6011" "Laruko 9673") i
+    cat /usr/share/common-licenses/{GPL-3,GFDL-1.3,Apache-2.0} |
+        LC_ALL=C tr -cd '\n -~' >$out/licences.txt
+    for i in 0 1 2 3 4 5 6 7; do
+        head -c $((i * 4000 + 4000)) $out/licences.txt | tail -c 4000
+        # shellcheck disable=SC2086 # two words
+        printf '\nThe code of %s is %s.\n' ${codes[i]}
+    done
+}
+
+own_model() {
+    local attn
+    haystack >$out/haystack.txt
+    title "A model of our own, trained with MSA: weights/needle.gguf, one of eight codes in 32 KB"
+    for attn in dense msa; do
+        $msa run -m weights/needle.gguf -f $out/haystack.txt -p "The code of Muzomi is" --raw -n 5 \
+            --temp 0 -c 33000 --attn $attn --json >"$out/needle-$attn.json"
+    done
+    echo
+    echo "Dense: The code of Muzomi is$(answer $out/needle-dense.json)"
+    echo "MSA:   The code of Muzomi is$(answer $out/needle-msa.json)"
+    echo
+    echo "|                              |      dense |        MSA |"
+    echo "| ---------------------------- | ---------: | ---------: |"
+    pair "seconds to read the text" 1 prefill seconds
+    pair "decode, tokens/s" 1 decode tokens_per_s
+    pair "keys read per decoded token" 0 decode keys_per_query
+    $msa map -m weights/needle.gguf -f $out/haystack.txt -c 33000 --all-layers -o $out/needle.png
+}
+
+pair() { # pair TITLE FORMAT SECTION KEY
+    printf "| %-28s | %10.${2}f | %10.${2}f |\n" "$1" \
+        "$(value $out/needle-dense.json "$3" "$4")" "$(value $out/needle-msa.json "$3" "$4")"
+}
+
+if [ "${fetched:-yes}" = yes ]; then
+    real_model
+else
+    echo "demo: goes on without SmolLM2, with the model that lies here" >&2
+fi
+own_model

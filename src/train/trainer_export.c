@@ -148,6 +148,8 @@ msa_status trainer_arch_from(msa_trainer *t, msa_error *err) {
             a->n_dense_layers = (int32_t)c->model.dense_layers;
         }
         a->index.value = c->recipe.index_value;
+        if (!trainer_is_frozen(t) && a->n_ctx_train < c->data.context)
+            a->n_ctx_train = (int32_t)c->data.context;
         status = check_from(c, &o.arch, a, err);
     }
     close_model(&o);
