@@ -150,24 +150,14 @@ static void what_is_exported_runs_and_what_would_be_passed_over_is_refused(void 
     assert_calls(&place, calls, sizeof calls / sizeof *calls);
 }
 
-static double score_of(json_t *rows, const char *selector) {
-    size_t at;
-    json_t *row;
-    json_array_foreach(
-        rows, at, row) if (strcmp(json_string_value(json_object_get(row, "selector")), selector) ==
-                           0) return json_number_value(json_object_get(row, "score"));
-    fail_msg("no row of %s", selector);
-    return 0;
-}
-
 static void the_small_model_in_weights_finds_what_a_window_misses(void **state) {
     (void)state;
     json_t *document = workplace_json(
         &place, "msa eval task -m weights/needle.gguf --tasks train_needle --items 8 --questions 4 "
                 "-f CONTRIBUTING.md --lengths 4K -n 2 --selectors index,window --json 2>/dev/null");
     json_t *rows = json_object_get(document, "rows");
-    assert_true(score_of(rows, "index") >= 75);
-    assert_true(score_of(rows, "window") <= 50);
+    assert_true(row_number(rows, "index", "score") >= 75);
+    assert_true(row_number(rows, "window", "score") <= 50);
     json_decref(document);
 }
 

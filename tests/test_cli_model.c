@@ -263,17 +263,7 @@ static void tokens_join_to_the_text(void **state) {
     json_decref(document);
 }
 
-/* The loss that MSA adds to dense attention over 512 tokens, of which a query reads 96. */
-static double added_loss(json_t *rows, const char *selector) {
-    size_t at;
-    json_t *row;
-    json_array_foreach(
-        rows, at, row) if (strcmp(json_string_value(json_object_get(row, "selector")), selector) ==
-                           0) return json_number_value(json_object_get(row, "difference"));
-    fail_msg("no row of %s", selector);
-    return 0;
-}
-
+/* Of 512 tokens a query reads 96. */
 static void the_index_in_weights_is_worth_its_training(void **state) {
     (void)state;
     test_need_model();
@@ -282,7 +272,8 @@ static void the_index_in_weights_is_worth_its_training(void **state) {
         "msa eval ppl " MODEL " --index weights/smollm2-135m-index.gguf -f CONTRIBUTING.md "
         "-c 512 --chunks 1 --block 16 --topk 6 --selectors index,shared --json 2>/dev/null");
     json_t *rows = json_object_get(document, "rows");
-    double trained = added_loss(rows, "index"), untrained = added_loss(rows, "shared");
+    double trained = row_number(rows, "index", "difference"),
+           untrained = row_number(rows, "shared", "difference");
     if (!(trained < 0.6 * untrained)) fail_msg("trained %.4f, untrained %.4f", trained, untrained);
     json_decref(document);
 }

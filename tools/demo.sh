@@ -53,13 +53,16 @@ answer() {
     printf '%b' "$(sed -n '/^  "text": "/ { s///; s/",\{0,1\}$//; s/\\"/\\x22/g; p }' "$1")"
 }
 
-row() { # row TITLE FORMAT VALUE VALUE VALUE
-    printf "| %-28s | %10.${2}f | %10.${2}f | %10.${2}f |\n" "$1" "$3" "$4" "$5"
+row() { # row TITLE FORMAT VALUES...
+    printf "| %-28s |" "$1"
+    printf " %10.${2}f |" "${@:3}"
+    echo
 }
 
-cost() { # cost TITLE FORMAT SECTION KEY
-    row "$1" "$2" "$(value $out/dense.json "$3" "$4")" "$(value $out/proxy.json "$3" "$4")" \
-        "$(value $out/trained.json "$3" "$4")"
+cost() { # cost TITLE FORMAT SECTION KEY NAMES...
+    local name values=()
+    for name in "${@:5}"; do values+=("$(value "$out/$name.json" "$3" "$4")"); done
+    row "$1" "$2" "${values[@]}"
 }
 
 ask() { # ask NAME FLAGS...
@@ -85,11 +88,11 @@ real_model() {
     echo
     echo "|                              |      dense | MSA, proxy | MSA, index |"
     echo "| ---------------------------- | ---------: | ---------: | ---------: |"
-    cost "prefill, tokens/s" 1 prefill tokens_per_s
-    cost "decode, tokens/s" 1 decode tokens_per_s
-    cost "keys read per decoded token" 0 decode keys_per_query
-    cost "attention's share, prefill" 2 prefill attention_share
-    cost "attention's share, decode" 2 decode attention_share
+    cost "prefill, tokens/s" 1 prefill tokens_per_s dense proxy trained
+    cost "decode, tokens/s" 1 decode tokens_per_s dense proxy trained
+    cost "keys read per decoded token" 0 decode keys_per_query dense proxy trained
+    cost "attention's share, prefill" 2 prefill attention_share dense proxy trained
+    cost "attention's share, decode" 2 decode attention_share dense proxy trained
     row "NLL of the second half" 3 "$(late_nll dense)" "$(late_nll proxy)" "$(late_nll index)"
 
     title "What each query read, and what it would if it knew the attention: open the picture"
@@ -123,15 +126,10 @@ own_model() {
     echo
     echo "|                              |      dense |        MSA |"
     echo "| ---------------------------- | ---------: | ---------: |"
-    pair "seconds to read the text" 1 prefill seconds
-    pair "decode, tokens/s" 1 decode tokens_per_s
-    pair "keys read per decoded token" 0 decode keys_per_query
+    cost "seconds to read the text" 1 prefill seconds needle-dense needle-msa
+    cost "decode, tokens/s" 1 decode tokens_per_s needle-dense needle-msa
+    cost "keys read per decoded token" 0 decode keys_per_query needle-dense needle-msa
     $msa map -m weights/needle.gguf -f $out/haystack.txt -c 33000 --all-layers -o $out/needle.png
-}
-
-pair() { # pair TITLE FORMAT SECTION KEY
-    printf "| %-28s | %10.${2}f | %10.${2}f |\n" "$1" \
-        "$(value $out/needle-dense.json "$3" "$4")" "$(value $out/needle-msa.json "$3" "$4")"
 }
 
 if [ "${fetched:-yes}" = yes ]; then

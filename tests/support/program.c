@@ -135,3 +135,13 @@ void workplace_write(const workplace *w, const char *file, const void *data, siz
     path_in(w, file, path);
     write_whole(path, data, n_bytes);
 }
+
+double row_number(const json_t *rows, const char *selector, const char *key) {
+    size_t at;
+    json_t *row;
+    json_array_foreach(
+        rows, at, row) if (strcmp(json_string_value(json_object_get(row, "selector")), selector) ==
+                           0) return json_number_value(json_object_get(row, key));
+    fail_msg("no row of %s", selector);
+    return 0;
+}

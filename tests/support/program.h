@@ -45,6 +45,8 @@ void assert_calls(const workplace *w, const call *calls, size_t n);
 
 /* Runs the line, which must succeed, and reads the JSON it prints; json_decref. */
 json_t *workplace_json(const workplace *w, const char *line);
+/* A number of the first of `rows` that is about a selector. */
+double row_number(const json_t *rows, const char *selector, const char *key);
 
 bool workplace_has(const workplace *w, const char *file);
 /* How many files whose name begins so; "map" finds map.png and what a writer left behind. */
