@@ -13,10 +13,13 @@ typedef struct convert_args {
     option_texts text, valid;
     const char *out, *folder; /* folder NULL: out with ".run" behind it */
     int64_t steps, cpt, rows, repeats, context, block, topk, init, local, dim, seed;
-    double lr, cpt_lr;
-    int kl, type, start; /* index of the choice */
+    double lr, cpt_lr, facts; /* facts: share of the pieces */
+    int kl, type, start;      /* index of the choice */
     bool resume, check, json;
 } convert_args;
+
+/* Reads the command line and checks what can be checked without the model. */
+msa_status convert_parse(convert_args *args, int argc, char **argv, bool *done, msa_error *err);
 
 /* Configuration of the run that trains the index branch alone, and of the one that trains the
  * backbone with it, from the model `from`, whose own branch counts where it has one: as msa train

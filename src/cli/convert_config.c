@@ -23,6 +23,16 @@ static json_t *data_of(const convert_args *a) {
                      (json_int_t)a->context, "rows", 1, "shortest", (json_int_t)(a->context / 2));
 }
 
+/* Facts in real text, some of which are asked for: so many that a good part of the queries asks. */
+static json_t *tasks_of(const convert_args *a) {
+    enum { FACTS = 16, LEAST = 4 }; /* in the longest piece, and in one of half its length */
+    json_t *needle = json_pack("{s:f, s:i, s:i, s:i, s:I, s:I, s:b, s:i}", "weight",
+                               a->facts / (1 - a->facts), "items", FACTS, "start_items", LEAST,
+                               "questions", FACTS, "length", (json_int_t)a->context, "start_length",
+                               (json_int_t)(a->context / 2), "mixed", 1, "grow_steps", 1);
+    return json_pack("{s:o}", "needle", needle);
+}
+
 static int64_t warmup_of(int64_t steps) {
     enum { USUAL = 20 };
     return steps / 10 < USUAL ? steps / 10 : USUAL;
@@ -32,6 +42,8 @@ static json_t *index_of(const convert_args *a, const char *start) {
     json_t *index = json_pack("{s:b, s:I, s:I, s:I, s:I, s:s}", "on", 1, "block",
                               (json_int_t)a->block, "topk", (json_int_t)a->topk, "local",
                               (json_int_t)a->local, "init", (json_int_t)a->init, "start", start);
+    if (a->model.index)
+        json_object_set_new(index, "from", json_text(a->model.index, strlen(a->model.index)));
     if (a->dim) json_object_set_new(index, "dim", json_integer((json_int_t)a->dim));
     return index;
 }
@@ -51,9 +63,11 @@ json_t *convert_index_config(const convert_args *a, const char *folder) {
     json_t *run = json_pack("{s:s, s:I, s:I, s:s, s:s}", "out", folder, "steps",
                             (json_int_t)a->steps, "seed", (json_int_t)a->seed, "format",
                             a->cpt ? "gguf" : "index", "type", a->cpt ? "f32" : TYPES[a->type]);
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "model", model, "data", data_of(a),
-                     "optim", optim, "schedule", schedule, "recipe", recipe, "log", log, "run",
-                     run);
+    json_t *config =
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "model", model, "data", data_of(a),
+                  "optim", optim, "schedule", schedule, "recipe", recipe, "log", log, "run", run);
+    if (a->facts > 0) json_object_set_new(config, "tasks", tasks_of(a));
+    return config;
 }
 
 json_t *convert_cpt_config(const convert_args *a, const char *folder, const char *from,
@@ -71,6 +85,9 @@ json_t *convert_cpt_config(const convert_args *a, const char *folder, const char
     json_t *run = json_pack("{s:s, s:I, s:I, s:s, s:s}", "out", folder, "steps", (json_int_t)a->cpt,
                             "seed", (json_int_t)a->seed, "format", "gguf", "type", TYPES[a->type]);
     json_object_set_new(data, "cache", json_text(tokens, strlen(tokens)));
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "model", model, "data", data, "optim",
-                     optim, "schedule", schedule, "recipe", recipe, "log", log, "run", run);
+    json_t *config =
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "model", model, "data", data, "optim",
+                  optim, "schedule", schedule, "recipe", recipe, "log", log, "run", run);
+    if (a->facts > 0) json_object_set_new(config, "tasks", tasks_of(a));
+    return config;
 }

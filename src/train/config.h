@@ -68,7 +68,8 @@ typedef struct train_config {
             index_qk_gain;
         bool tied;
         struct {
-            bool on;
+            char *from; /* file of a branch beside model.from; "": none */
+            bool on, keep;
             int64_t dim, block, topk, local, init;
             int32_t start; /* config_index_start */
         } index;

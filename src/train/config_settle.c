@@ -88,7 +88,27 @@ static msa_status settle_from(const train_config *c, msa_error *err) {
                      set, set[0] == 'i' ? ", with model.index.start heads" : "", set);
 }
 
+/* Where a branch that exists already is to come from. */
+static msa_status settle_index_from(const train_config *c, msa_error *err) {
+    if (c->model.from[0] == 0 && c->model.index.from[0])
+        return error_set(err, MSA_E_ARG,
+                         "model.index.from is set and model.from is empty; expected the model that "
+                         "the branch was trained beside");
+    if (c->model.from[0] == 0 && !c->model.index.keep)
+        return error_set(err, MSA_E_ARG,
+                         "model.index.keep is false and model.from empty; there is no branch to "
+                         "leave out, expected true");
+    if (c->model.index.from[0] && !(c->model.index.keep && c->model.index.on))
+        return error_set(err, MSA_E_ARG,
+                         "model.index.from is set and model.index.%s is false; expected true: the "
+                         "branch would be read for nothing",
+                         c->model.index.on ? "keep" : "on");
+    return MSA_OK;
+}
+
 static msa_status settle_model(train_config *c, msa_error *err) {
+    msa_status branch = settle_index_from(c, err);
+    if (branch != MSA_OK) return branch;
     if (c->model.from[0]) {
         msa_status from = settle_from(c, err);
         return from == MSA_OK ? settle_index(c, err) : from;

@@ -62,21 +62,30 @@ msa_status trainer_export(msa_trainer *t, msa_error *err) {
 
 /* ---- from files ----------------------------------------------------------------------------- */
 
-/* A model file that is open: GGUF, or a folder of safetensors. */
+/* A model file that is open: GGUF, or a folder of safetensors; and an index branch beside it. */
 typedef struct opened {
-    gguf_file *gguf;
+    gguf_file *gguf, *index;
     safetensors *files;
     arch arch;
 } opened;
 
 static void close_model(opened *o) {
     gguf_close(o->gguf);
+    gguf_close(o->index);
     safetensors_close(o->files);
+}
+
+static msa_status open_index(opened *o, weights *w, const char *path, msa_error *err) {
+    if (path[0] == 0) return MSA_OK;
+    msa_status status = gguf_open(&o->index, path, err);
+    if (status == MSA_OK) status = weights_load_index(w, o->index, err);
+    return status == MSA_OK ? MSA_OK : error_prefix(err, status, "model.index.from: ");
 }
 
 /* Loaded as the runtime would, so that what it refuses is not trained from: a tensor without a
  * place, or RoPE that is scaled. */
-static msa_status open_model(opened *o, const char *path, msa_error *err) {
+static msa_status open_model(opened *o, const train_config *c, msa_error *err) {
+    const char *path = c->model.from;
     model_files found;
     weights *w = NULL;
     *o = (opened){0};
@@ -90,7 +99,11 @@ static msa_status open_model(opened *o, const char *path, msa_error *err) {
         if (!status) status = weights_load(&w, o->gguf, err);
     }
     model_files_free(&found);
-    if (status != MSA_OK) return status;
+    if (status == MSA_OK) status = open_index(o, w, c->model.index.from, err);
+    if (status != MSA_OK) {
+        weights_free(w);
+        return status;
+    }
     o->arch = w->arch;
     bool scaled = w->rope.factors || w->rope.linear_factor != 1;
     weights_free(w);
@@ -113,7 +126,7 @@ static arch_index index_of(const train_config *c, const arch *a) {
 static msa_status check_from(const train_config *c, const arch *file, const arch *a,
                              msa_error *err) {
     int64_t budget = (int64_t)a->index.topk * a->index.block;
-    if (c->run.format == FORMAT_INDEX && file->index.present)
+    if (c->run.format == FORMAT_INDEX && file->index.present && !c->model.index.from[0])
         return error_set(err, MSA_E_ARG,
                          "run.format is index; the model has an index branch of its own, beside "
                          "which no other is loaded, expected gguf, safetensors or both");
@@ -138,14 +151,14 @@ msa_status trainer_arch_from(msa_trainer *t, msa_error *err) {
     const train_config *c = &t->config;
     arch *a = &t->arch;
     opened o;
-    msa_status status = open_model(&o, c->model.from, err);
+    msa_status status = open_model(&o, c, err);
     if (status == MSA_OK) {
         *a = o.arch;
-        t->from_index = o.arch.index.present;
+        t->from_index = o.arch.index.present && c->model.index.keep;
         if (!c->model.index.on) a->index = (arch_index){0};
-        if (c->model.index.on && !a->index.present) {
+        if (c->model.index.on && !t->from_index) {
             a->index = index_of(c, a);
-            a->n_dense_layers = (int32_t)c->model.dense_layers;
+            if (!a->moe.present) a->n_dense_layers = (int32_t)c->model.dense_layers;
         }
         a->index.value = c->recipe.index_value;
         if (!trainer_is_frozen(t) && a->n_ctx_train < c->data.context)
@@ -156,10 +169,10 @@ msa_status trainer_arch_from(msa_trainer *t, msa_error *err) {
     return status == MSA_OK ? MSA_OK : error_prefix(err, status, "model.from: ");
 }
 
-/* Tensors the file lacks and the model has: those of an index branch it gets. */
-static bool is_new(const opened *o, const param *one) {
+/* Tensors the model has and no file gives: those of an index branch it gets. */
+static bool is_new(const msa_trainer *t, const param *one) {
     if (one->role == TENSOR_INDEX_V || one->role == TENSOR_INDEX_O) return true;
-    return one->index && !o->arch.index.present;
+    return one->index && !t->from_index;
 }
 
 static msa_status read_param(msa_trainer *t, tensor_source *source, const param *one,
@@ -176,10 +189,10 @@ static msa_status read_bias(msa_trainer *t, tensor_source *source, int32_t layer
 
 msa_status trainer_weights_from(msa_trainer *t, msa_error *err) {
     opened o;
-    msa_status status = open_model(&o, t->config.model.from, err);
-    tensor_source source = {.arch = &o.arch, .gguf = o.gguf, .files = o.files};
+    msa_status status = open_model(&o, &t->config, err);
+    tensor_source source = {.arch = &o.arch, .gguf = o.gguf, .index = o.index, .files = o.files};
     for (int32_t i = 0; i < t->params->n && status == MSA_OK; i++)
-        if (!is_new(&o, &t->params->list[i]))
+        if (!is_new(t, &t->params->list[i]))
             status = read_param(t, &source, &t->params->list[i], err);
     for (int32_t l = 0; l < t->arch.n_layers && status == MSA_OK; l++)
         if (tensor_layer_has_experts(&t->arch, l)) status = read_bias(t, &source, l, err);

@@ -176,7 +176,8 @@ static msa_status start_index(msa_trainer *t, msa_error *err) {
         msa_status status = params_fill_index_from_heads(t->params, err);
         return status == MSA_OK ? MSA_OK : error_prefix(err, status, "model.index.start: ");
     }
-    trainer_note(t, "the model of model.from has an index branch, which is gone on with");
+    if (!t->config.model.index.from[0])
+        trainer_note(t, "the model of model.from has an index branch, which is gone on with");
     return MSA_OK;
 }
 

@@ -30,7 +30,7 @@ KEYS = {
     "claims": list,
     "tiny": dict,
 }
-RUN_KEYS = {"title", "set", "seeds", "evaluate"}
+RUN_KEYS = {"title", "config", "from", "set", "seeds", "evaluate"}
 EVALUATION_KEYS = {"title", "command", "selectors", "seeds"}
 PICTURE_KEYS = {"title", "command", "of_logs", "measure", "over", "at", "marks", "columns"}
 MEASURE_KEYS = {"title", "from", "where", "value", "unit", "paper", "digits", "solved", "how"}
@@ -191,6 +191,7 @@ class Description:
                 check_keys(entry, keys, f"{where}: {section}.{name}")
         for name, run in d["runs"].items():
             self.know(run.get("evaluate", {}), "evaluations", f"runs.{name}.evaluate")
+            self.check_from(name, run)
         for name, measure in d["measures"].items():
             if measure.get("unit") not in UNITS:
                 raise Mistake(f"{where}: measures.{name}.unit: expected one of {', '.join(UNITS)}")
@@ -205,6 +206,20 @@ class Description:
             self.know([c[0] for c in table["columns"]], "runs", f"tables.{name}.columns")
         for claim in d["claims"]:
             self.check_claim(claim)
+
+    def check_from(self, name, run):
+        """A run begins with the model of one that stands before it, of the same seed."""
+        if "from" not in run:
+            return
+        runs, where = list(self.d["runs"]), f"runs.{name}.from"
+        self.know([run["from"]], "runs", where)
+        if runs.index(run["from"]) >= runs.index(name):
+            raise Mistake(f"{self.path}: {where}: expected a run above it, found '{run['from']}'")
+        missing = set(run.get("seeds", self.d["seeds"])) - set(
+            self.d["runs"][run["from"]].get("seeds", self.d["seeds"])
+        )
+        if missing:
+            raise Mistake(f"{self.path}: {where}: '{run['from']}' has no seed {min(missing)}")
 
     def check_claim(self, claim):
         where = f"claims '{claim.get('name')}'"
@@ -293,11 +308,22 @@ class Description:
     def title_of(self, name):
         return self.d["runs"][name].get("title", name)
 
+    def config_of(self, run):
+        return self.d["runs"][run.name].get("config", self.config)
+
+    def start_of(self, run):
+        """The run whose model it begins with, or None."""
+        name = self.d["runs"][run.name].get("from")
+        return self.run_of(name, run.seed) if name else None
+
     def train_command(self, run, files):
         settings = self.d["set"] + self.d["runs"][run.name].get("set", [])
-        command = ["train", self.config]
+        command = ["train", self.config_of(run)]
         for setting in settings:
             command += ["--set", self.fill(setting, files)]
+        start = self.start_of(run)
+        if start:
+            command += ["--set", f"model.from={start.model}"]
         return command + ["-s", str(run.seed), "-o", str(run.folder)]
 
     def results(self, evaluation, run):
@@ -328,13 +354,15 @@ class Description:
         jobs = []
         for run in self.runs:
             record = run.folder / "experiment.json"
+            start = self.start_of(run)
             train = Job(
                 f"train {run.name}",
                 run,
                 self.train_command(run, self.files),
                 self.train_command(run, self.contents),
                 record,
-                inputs=[self.config],
+                [self.trainings[start.name, start.seed]] if start else [],
+                inputs=[self.config_of(run)],
             )
             self.trainings[run.name, run.seed] = train
             jobs.append(train)

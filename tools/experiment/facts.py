@@ -26,7 +26,7 @@ class Facts:
         if not starts:
             return "Nothing has been run yet."
         lines = [
-            f"- Configuration: `{self.description.config}`; "
+            f"- Configuration: {self.configs()}; "
             f"{starts[0]['parameters'] / 1e6:.2f} M parameters, "
             f"{starts[0]['index_parameters'] / 1e6:.3f} M of them the index branch."
         ]
@@ -66,6 +66,10 @@ class Facts:
                 parts.append(text + "```\n" + "\n".join(lines) + "\n```")
         note = f"Seed {first}" + (f"; seeds {others} likewise." if others else ".")
         return note + "\n\n" + "\n\n".join(parts)
+
+    def configs(self):
+        names = dict.fromkeys(self.description.config_of(run) for run in self.description.runs)
+        return ", ".join(f"`{name}`" for name in names)
 
     # ---- lines -----------------------------------------------------------------------------------
 

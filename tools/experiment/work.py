@@ -205,7 +205,7 @@ class Work:
     def __init__(self, description, program, at_once, threads, redo):
         self.description, self.program = description, program
         self.at_once, self.threads, self.redo = at_once, threads, redo
-        self.running, self.stopping = [], False
+        self.running, self.stopping, self.checked = [], False, set()
         self.jobs = description.jobs
 
     def lock(self):
@@ -282,6 +282,7 @@ class Work:
             status, seconds = record["status"], record["seconds"]
             if status == "done":
                 self.estimate.learn(job, seconds)
+                self.check_configurations(waiting)
             left = self.estimate.left(waiting, self.running, self.at_once)
             rest = f"; {duration(left)} left" if left is not None and status == "done" else ""
             n_done = len(self.jobs) - len(waiting) - len(self.running)
@@ -292,12 +293,12 @@ class Work:
                 )
 
     def check_configurations(self, waiting):
-        """A mistake in the last run's settings is told now, not after hours."""
-        seen = set()
+        """A mistake in the last run's settings is told now, not after hours; in those of a run that
+        begins with another's model, when that is there."""
         for job in waiting:
-            if job.command[0] != "train" or job.run.name in seen:
+            if job.command[0] != "train" or job.run.name in self.checked or not self.ready(job):
                 continue
-            seen.add(job.run.name)
+            self.checked.add(job.run.name)
             shared = f"data.cache={self.shared_tokens()}"
             command = [self.program, *job.command, "--set", shared, "--resume", "--check"]
             checked = subprocess.run(command, capture_output=True, text=True, check=False)
