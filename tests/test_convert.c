@@ -141,6 +141,34 @@ static void with_cpt_the_model_itself_is_written(void **state) {
     assert_exit(&place, "msa run -m merged.gguf --index adapter.gguf -p hi -n 1", 2, "already");
 }
 
+/* From an adapter, its blocks and weights; facts are told in a share of the pieces. */
+static void an_adapter_is_gone_on_with(void **state) {
+    (void)state;
+    json_t *found = workplace_json(&place, "msa convert " SMALL
+                                           "--index adapter.gguf --facts 0.5 -o further.gguf "
+                                           "--steps 8 --repeats 4 --lr 1e-3 -t 2 --json");
+    json_t *first = json_array_get(json_object_get(found, "layers"), 0);
+    json_t *base =
+        workplace_json(&place, "msa convert " SMALL "-o fresh.gguf --steps 1 -t 2 --json");
+    json_t *fresh = json_array_get(json_object_get(base, "layers"), 0);
+    assert_true(real(first, "kl_before") < 0.95 * real(fresh, "kl_before"));
+    json_decref(found);
+    json_decref(base);
+    static const call calls[] = {
+        {"grep '\"exam\"' further.gguf.run/log.jsonl | grep -q needle", 0, NULL},
+        {"msa convert " SMALL "--index adapter.gguf -o adapter.gguf", 2, "the branch of --index"},
+        {"msa convert " SMALL "--index adapter.gguf --start random -o x.gguf", 2, "--start random"},
+        {"msa convert " SMALL "--facts 1 -o x.gguf", 2, "--facts"},
+        {"msa convert " SMALL
+         "--index adapter.gguf -o joined.gguf --steps 1 --cpt 1 --facts 0.5 -t 2",
+         0, NULL},
+        {"msa convert " SMALL "--index base.gguf -o x.gguf", 1, "model.index.from"},
+        {"msa convert -m other.gguf -f LICENSE --index adapter.gguf -o x.gguf --context 256", 1,
+         "other weights"},
+    };
+    assert_calls(&place, calls, sizeof calls / sizeof *calls);
+}
+
 /* The second run of --cpt is checked before the first step of the first. */
 static void what_cpt_could_not_do_is_told_before_the_first_step(void **state) {
     (void)state;
@@ -273,6 +301,7 @@ int main(void) {
         cmocka_unit_test(an_interrupted_one_leaves_no_half_file_and_goes_on),
         cmocka_unit_test(a_finished_one_is_resumed_to_its_result),
         cmocka_unit_test(with_cpt_the_model_itself_is_written),
+        cmocka_unit_test(an_adapter_is_gone_on_with),
         cmocka_unit_test(what_cpt_could_not_do_is_told_before_the_first_step),
         cmocka_unit_test(the_report_says_how_much_text_it_read),
         cmocka_unit_test(a_folder_of_safetensors_is_converted_too),

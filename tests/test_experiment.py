@@ -138,7 +138,16 @@ class WholeExperiment(Workplace):
         text = self.succeed(what="ablations")
         self.assertIn("| no detach: loss |", text)
         self.assertIn("**void**", text)
-        self.assertEqual(len(list(self.out.glob("runs/*/log.jsonl"))), 18)
+        self.assertEqual(len(list(self.out.glob("runs/*/log.jsonl"))), 19)
+        start = json.loads((self.out / "runs/pt-1/log.jsonl").read_text().splitlines()[0])
+        self.assertEqual(start["config"]["model"]["from"], str(self.out / "runs/base-1/model.gguf"))
+
+    def test_a_run_begins_with_the_model_of_another(self):
+        mistake = run(self.out, "--set", 'runs.pt.set=["optim.lrr=1"]', what="ablations")
+        self.assertEqual(mistake.returncode, 1)
+        self.assertIn("optim.lr", mistake.stderr)
+        self.assertTrue((self.out / "runs/base-1/model.gguf").exists())  # what it needs was made
+        self.assertFalse((self.out / "runs/pt-1/log.jsonl").exists())
 
 
 class Interrupted(Workplace):
@@ -244,6 +253,17 @@ class Descriptions(unittest.TestCase):
         self.refuse('set=["data.text={nothing}"]', "{nothing}")
         self.refuse('tables.t={"rows": ["speed"], "columns": []}', "no 'speed'")
         self.refuse('files.manual="/no/such*"', "/no/such*")
+
+    def test_a_run_begins_with_one_that_stands_before_it(self):
+        self.refuse('runs.pt.from="nobody"', "no 'nobody'")
+        self.refuse('runs.pt.from="cpt"', "a run above it")
+        self.refuse('runs={"full":{"seeds":[2]},"pt":{"from":"full"}}', "has no seed 1")
+        made = Description(ROOT / "examples/paper/paper.json", True, ['runs.pt.from="full"'])
+        full, pt = made.trainings["full", 1], made.trainings["pt", 1]
+        self.assertEqual(pt.needs, [full])
+        self.assertIn(f"model.from={full.run.model}", pt.command)
+        plain = Description(ROOT / "examples/paper/paper.json", True, [])
+        self.assertNotEqual(pt.print, plain.trainings["pt", 1].print)
 
     def test_results_that_would_share_a_file_are_refused(self):
         both = {

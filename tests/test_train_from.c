@@ -78,6 +78,79 @@ static void index_only_leaves_the_backbone_as_it_was(void **state) {
     checkpoint_close(&c);
 }
 
+static void assert_same_file(const char *a, const char *b, bool same) {
+    size_t n_a, n_b;
+    char *x = read_whole(run_path(a), &n_a), *y = read_whole(run_path(b), &n_b);
+    assert_int_equal(n_a == n_b && memcmp(x, y, n_a) == 0, same);
+    free(x);
+    free(y);
+}
+
+/* With a rate of 0 it stays what it was; without its file another is drawn. */
+static void a_branch_beside_its_model_is_gone_on_with(void **state) {
+    (void)state;
+    char settings[900];
+    msa_trainer *t;
+#define ALONE "recipe.kind=index-only run.format=index run.steps=4 optim.index_lr=0 "
+    static const char *const CASES[][2] = {
+        {"model.index.keep=false", "model.index.keep"},
+        {"model.index.on=false recipe.kind=full run.format=none", "nothing"},
+        {"model.index.from=/no/such/file", "model.index.from"},
+    };
+    run_to_end("dense", "run.steps=4 recipe.kind=full model.family=llama model.moe.experts=0", 0);
+    snprintf(settings, sizeof settings, "model.from=%s/model.gguf " ALONE "optim.index_lr=1e-2",
+             run_path("dense"));
+    run_to_end("branch", settings, 0);
+    snprintf(settings, sizeof settings, "model.from=%s/model.gguf " ALONE, run_path("dense"));
+    run_to_end("drawn", settings, 0);
+    snprintf(settings, sizeof settings,
+             "model.from=%s/model.gguf model.index.from=%s/index.gguf model.index.topk=2 " ALONE,
+             run_path("dense"), run_path("branch"));
+    run_to_end("same", settings, 0);
+    assert_same_file("same/index.gguf", "branch/index.gguf", true); /* its blocks count */
+    assert_same_file("same/index.gguf", "drawn/index.gguf", false);
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        char more[1100];
+        snprintf(more, sizeof more, "%s %s", settings, CASES[i][0]);
+        assert_fails(tiny_train_create(&t, run_path("no"), more, 0, NULL, NULL, &err),
+                     i == 2 ? MSA_E_IO : MSA_E_ARG, &err, CASES[i][1]);
+    }
+    snprintf(settings, sizeof settings, "model.index.from=%s/index.gguf", run_path("branch"));
+    assert_fails(tiny_train_create(&t, run_path("no"), settings, 0, NULL, NULL, &err), MSA_E_ARG,
+                 &err, "model.from is empty");
+    assert_fails(
+        tiny_train_create(&t, run_path("no"), "model.index.keep=false", 0, NULL, NULL, &err),
+        MSA_E_ARG, &err, "model.index.keep");
+}
+
+static int32_t index_fact(const char *run, const char *key) {
+    char path[300];
+    gguf_file *file;
+    uint32_t value = 0;
+    snprintf(path, sizeof path, "%s/model.gguf", run_path(run));
+    assert_ok(gguf_open(&file, path, &err), &err);
+    assert_ok(gguf_get_u32(file, key, &value, &err), &err);
+    gguf_close(file);
+    return (int32_t)value;
+}
+
+/* The branch in a model's file can be left out for another, of other blocks. */
+static void another_branch_takes_the_place_of_the_models_own(void **state) {
+    (void)state;
+    char settings[512];
+    static const char TOPK[] = "minimax-m3.attention.indexer.top_k";
+    run_to_end("own", "run.steps=5", 0);
+    for (int keep = 0; keep < 2; keep++) {
+        snprintf(settings, sizeof settings,
+                 "model.from=%s/model.gguf model.index.keep=%s model.index.topk=3 run.steps=5",
+                 run_path("own"), keep ? "true" : "false");
+        run_to_end("other", settings, 0);
+        assert_int_equal(index_fact("other", TOPK) == 3, !keep);
+        run_remove("other");
+    }
+    assert_int_not_equal(index_fact("own", TOPK), 3);
+}
+
 /* Puts `to` in the place of `from` in a file's text. */
 static void replace_in(const char *path, const char *from, const char *to) {
     size_t n;
@@ -141,6 +214,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_model_to_start_from_is_held_to_what_its_file_can_hold),
         cmocka_unit_test(index_only_leaves_the_backbone_as_it_was),
+        cmocka_unit_test(a_branch_beside_its_model_is_gone_on_with),
+        cmocka_unit_test(another_branch_takes_the_place_of_the_models_own),
         cmocka_unit_test(a_longer_context_than_the_model_had_is_its_context_then),
         cmocka_unit_test(a_base_that_does_not_fit_is_refused_before_the_run),
     };

@@ -25,11 +25,13 @@ static json_t *data_of(const convert_args *a) {
 
 /* Facts in real text, some of which are asked for: so many that a good part of the queries asks. */
 static json_t *tasks_of(const convert_args *a) {
-    enum { FACTS = 16, LEAST = 4 }; /* in the longest piece, and in one of half its length */
-    json_t *needle = json_pack("{s:f, s:i, s:i, s:i, s:I, s:I, s:b, s:i}", "weight",
-                               a->facts / (1 - a->facts), "items", FACTS, "start_items", LEAST,
-                               "questions", FACTS, "length", (json_int_t)a->context, "start_length",
-                               (json_int_t)(a->context / 2), "mixed", 1, "grow_steps", 1);
+    enum { MOST = 16, ROOM = 256 }; /* facts of a piece, tokens for each of them */
+    json_int_t facts = a->context / ROOM;
+    facts = facts < 1 ? 1 : facts > MOST ? MOST : facts;
+    json_t *needle = json_pack(
+        "{s:f, s:I, s:I, s:I, s:I, s:I, s:b, s:i}", "weight", a->facts / (1 - a->facts), "items",
+        facts, "start_items", (facts + 3) / 4, "questions", facts, "length", (json_int_t)a->context,
+        "start_length", (json_int_t)(a->context / 2), "mixed", 1, "grow_steps", 1);
     return json_pack("{s:o}", "needle", needle);
 }
 
@@ -42,15 +44,16 @@ static json_t *index_of(const convert_args *a, const char *start) {
     json_t *index = json_pack("{s:b, s:I, s:I, s:I, s:I, s:s}", "on", 1, "block",
                               (json_int_t)a->block, "topk", (json_int_t)a->topk, "local",
                               (json_int_t)a->local, "init", (json_int_t)a->init, "start", start);
-    if (a->model.index)
-        json_object_set_new(index, "from", json_text(a->model.index, strlen(a->model.index)));
     if (a->dim) json_object_set_new(index, "dim", json_integer((json_int_t)a->dim));
     return index;
 }
 
 json_t *convert_index_config(const convert_args *a, const char *folder) {
-    json_t *model = json_pack("{s:s, s:i, s:o}", "from", a->model.path, "dense_layers", 0, "index",
-                              index_of(a, a->start ? "random" : "heads"));
+    json_t *index = index_of(a, a->start ? "random" : "heads");
+    const char *file = a->model.index;
+    if (file) json_object_set_new(index, "from", json_text(file, strlen(file)));
+    json_t *model =
+        json_pack("{s:s, s:i, s:o}", "from", a->model.path, "dense_layers", 0, "index", index);
     json_t *optim = json_pack("{s:f, s:i}", "index_lr", a->lr, "weight_decay", 0);
     json_t *schedule =
         json_pack("{s:I, s:f}", "warmup", (json_int_t)warmup_of(a->steps), "final", 0.02);

@@ -63,7 +63,8 @@ static msa_status settle_index(train_config *c, msa_error *err) {
                          (long long)(c->model.index.local + c->model.index.init),
                          (long long)c->model.index.topk);
     int64_t budget = c->model.index.topk * c->model.index.block;
-    if (c->data.context <= budget)
+    bool known = c->model.index.from[0] == 0; /* else that of the file counts */
+    if (known && c->data.context <= budget)
         return error_set(err, MSA_E_ARG,
                          "data.context is %lld and the key budget, topk x block, %lld; expected a "
                          "longer context: up to the budget everything is selected",
