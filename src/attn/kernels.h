@@ -60,7 +60,7 @@ typedef int select_above_fn(const float *scores, int n, float above, int32_t *ou
 
 /* A score that at least `want` (1..64) of scores[0..n) reach, and not many more: the least of the
  * maxima of 16, 32 or 64 interleaved groups. -inf where n is too small to tell; NaN as -inf. */
-typedef float select_floor_fn(const float *scores, int n, int want);
+typedef float select_floor_fn(const float *scores, int64_t n, int want);
 
 /* Of each row, over the keys of one block, with s = scale_log2 * q . k: m = max s and l = sum of
  * 2^(s - m). q as in score_block; those of row r are m[r * stride] and l[r * stride]. */

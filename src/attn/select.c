@@ -56,7 +56,7 @@ void select_list_cut(select_list *list) {
 
 /* Raises the bar to a score, *floor, that `want` of the scores reach: they win against any later
  * block of that score. False, the bar as it was, if it lies higher already. */
-static bool raise_bar(select_list *list, const float *scores, int32_t n, float *floor) {
+static bool raise_bar(select_list *list, const float *scores, int64_t n, float *floor) {
     *floor = attn_kernels_get()->select_floor(scores, n, list->want);
     uint64_t bar = select_key(*floor, -1);
     if (*floor == -INFINITY || bar <= list->bar) return false;
@@ -64,16 +64,25 @@ static bool raise_bar(select_list *list, const float *scores, int32_t n, float *
     return true;
 }
 
-/* Most of the time few of a chunk pass the bar. Where many do, as at the start or in an ascending
- * row, pushing them one by one would cut the buffer again and again: the bar is raised first. */
+/* Almost no score passes a good bar, and the first look at a long row gives one. Later few of a chunk
+ * pass most of the time; where many do, as in an ascending row, pushing them one by one would cut
+ * the buffer again and again: the bar is raised first. While it rests on scores that are still to be
+ * pushed, those that equal it pass. */
 void select_list_offer(select_list *list, const float *scores, int32_t n, int32_t first_id) {
     select_above_fn *select_above = attn_kernels_get()->select_above;
     int32_t places[CHUNK];
+    uint64_t ahead = UINT64_MAX;
+    float floor;
+    if (list->want > 0 && !list->bar && n > CHUNK && raise_bar(list, scores, n, &floor))
+        ahead = list->bar;
     for (int32_t i = 0, m; i < n && list->want > 0; i += m) {
         m = n - i < CHUNK ? n - i : CHUNK;
         int32_t found = m;
-        if (list->bar) found = select_above(scores + i, m, select_key_score(list->bar), places);
-        float floor;
+        if (list->bar) {
+            float above = select_key_score(list->bar);
+            if (list->bar == ahead) above = nextafterf(above, -INFINITY);
+            found = select_above(scores + i, m, above, places);
+        }
         if (found > 2 * list->want && raise_bar(list, scores + i, m, &floor))
             found = select_above(scores + i, m, nextafterf(floor, -INFINITY), places);
         else if (!list->bar)
