@@ -7,7 +7,8 @@ Dense attention: one layer of MiniMax-M3's shape (64 query heads on 4, d 128), 5
 end of the keys, f32. PyTorch runs scaled_dot_product_attention(enable_gqa) without a mask, its
 fastest way, and so sees up to 512 keys more than the causal msa; GFLOP/s count what each computed.
 Top-k: the 16 best block scores of 128K, 512K and 1M tokens (1,024, 4,096 and 8,192 floats) in each
-of 256 rows: normal numbers, then ascending ones, the worst a running list can meet. Outputs are compared before any timing.
+of 256 rows: normal numbers, then ascending ones, the worst that a running list can meet. Outputs
+are compared before any timing.
 Needs build/libmsa.so (make); installs PyTorch under build/rivals.
 """
 

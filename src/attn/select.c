@@ -64,10 +64,10 @@ static bool raise_bar(select_list *list, const float *scores, int64_t n, float *
     return true;
 }
 
-/* Almost no score passes a good bar, and the first look at a long row gives one. Later few of a chunk
- * pass most of the time; where many do, as in an ascending row, pushing them one by one would cut
- * the buffer again and again: the bar is raised first. While it rests on scores that are still to be
- * pushed, those that equal it pass. */
+/* Almost no score passes a good bar, and the first look at a long row gives one. Later few of a
+ * chunk pass most of the time; where many do, as in an ascending row, pushing them one by one would
+ * cut the buffer again and again: the bar is raised first. While it rests on scores that are still
+ * to be pushed, those that equal it pass. */
 void select_list_offer(select_list *list, const float *scores, int32_t n, int32_t first_id) {
     select_above_fn *select_above = attn_kernels_get()->select_above;
     int32_t places[CHUNK];
