@@ -58,8 +58,8 @@ typedef void attend_block_fn(const attend_tile *tile, const int32_t *rows, int n
  * and returns how many. out has room for n. */
 typedef int select_above_fn(const float *scores, int n, float above, int32_t *out);
 
-/* A score that at least `want` (1..64) of scores[0..n) reach, and not many more: `want` of the maxima
- * of 64 interleaved groups do. -inf where n is too small to tell; NaN as -inf. */
+/* A score that at least `want` (1..64) of scores[0..n) reach, and not many more: `want` of the
+ * maxima of 64 interleaved groups do. -inf where n is too small to tell; NaN as -inf. */
 typedef float select_floor_fn(const float *scores, int64_t n, int want);
 
 /* Of each row, over the keys of one block, with s = scale_log2 * q . k: m = max s and l = sum of
