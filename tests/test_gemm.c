@@ -11,9 +11,16 @@
 #include "nn/quant.h"
 #include "support/weights_random.h"
 
-static const uint32_t TYPES[] = {QUANT_F32,  QUANT_F16,  QUANT_BF16,
-                                 QUANT_Q4_0, QUANT_Q4_1, QUANT_Q8_0};
+static const uint32_t TYPES[] = {QUANT_F32,  QUANT_F16,  QUANT_BF16, QUANT_Q4_0,
+                                 QUANT_Q4_1, QUANT_Q5_0, QUANT_Q5_1, QUANT_Q8_0,
+                                 QUANT_Q4_K, QUANT_Q5_K, QUANT_Q6_K};
 enum { N_TYPES = sizeof TYPES / sizeof *TYPES };
+
+/* n, or the next whole block. */
+static int64_t fit(uint32_t type, int64_t n) {
+    int64_t block = quant_format_find(type)->block_elems;
+    return (n + block - 1) / block * block;
+}
 
 /* Three targets that share x, as Q, K and V do; wide strides; the second has a bias. */
 enum { TARGETS = 3 };
@@ -89,7 +96,8 @@ static void projections_are_those_of_the_definition(void **state) {
         assert_ok(msa_isa_use(isas[k], NULL), NULL);
         for (int t = 0; t < N_TYPES; t++)
             for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-                gemm_case c = make_case(&r, TYPES[t], rows[i], (int64_t[]){97, 1, 33}, 96);
+                gemm_case c =
+                    make_case(&r, TYPES[t], rows[i], (int64_t[]){97, 1, 33}, fit(TYPES[t], 96));
                 compare_with_reference(&c);
                 free_case(&c);
             }
@@ -151,7 +159,8 @@ static void a_row_alone_is_the_same_row_among_few(void **state) {
     (void)state;
     for (int t = 0; t < N_TYPES; t++) {
         rng r = rng_seed(15);
-        gemm_case all = make_case(&r, TYPES[t], GEMM_FEW_ROWS, (int64_t[]){50, 7, 64}, 64);
+        gemm_case all =
+            make_case(&r, TYPES[t], GEMM_FEW_ROWS, (int64_t[]){50, 7, 64}, fit(TYPES[t], 64));
         run(&all, 2);
         for (int row = 0; row < GEMM_FEW_ROWS; row++) {
             float y[64];

@@ -328,6 +328,7 @@ static void shapes_that_overflow_are_refused(void **state) {
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         refuse(tensor_file(4, shapes[i], QUANT_F32, 0, 4096), MSA_E_FORMAT, "'weights'");
         refuse(tensor_file(4, shapes[i], QUANT_Q4_1, 0, 4096), MSA_E_FORMAT, "'weights'");
+        refuse(tensor_file(4, shapes[i], QUANT_Q6_K, 0, 4096), MSA_E_FORMAT, "'weights'");
     }
 }
 
@@ -361,6 +362,18 @@ static void tensors_outside_the_file_are_refused(void **state) {
 static void rows_that_split_a_block_and_unknown_types_are_refused(void **state) {
     (void)state;
     refuse(tensor_file(1, (uint64_t[]){33}, QUANT_Q4_1, 0, 4096), MSA_E_FORMAT, "multiple of 32");
+    refuse(tensor_file(1, (uint64_t[]){576}, QUANT_Q5_0, 0, 395), MSA_E_FORMAT, "truncated");
+    const uint32_t k[] = {QUANT_Q4_K, QUANT_Q5_K, QUANT_Q6_K};
+    for (size_t i = 0; i < sizeof k / sizeof *k; i++) {
+        refuse(tensor_file(1, (uint64_t[]){576}, k[i], 0, 4096), MSA_E_FORMAT,
+               "576 elements; expected a multiple of 256");
+        size_t bytes = 3 * quant_row_bytes(k[i], 512);
+        refuse(tensor_file(2, (uint64_t[]){512, 3}, k[i], 0, bytes - 1), MSA_E_FORMAT, "truncated");
+        file_bytes fits = tensor_file(2, (uint64_t[]){512, 3}, k[i], 0, bytes);
+        msa_error err;
+        assert_ok(try_open(&fits, &err), &err);
+        free_bytes(&fits);
+    }
     const uint32_t types[] = {4, 5, 31, 33, 43, 1000, UINT32_MAX};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         refuse(tensor_file(1, (uint64_t[]){256}, types[i], 0, 4096), MSA_E_UNSUPPORTED, "type");

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nn/quant.h"
 #include "support/session_record.h"
 
 enum { M3 = SESSION_M3 };
@@ -121,6 +122,67 @@ static void odd_shapes_match_too(void **state) {
     session_case_close(&f);
 }
 
+/* Few rows at a time, and many. */
+static void check_formats(const session_case *f) {
+    const tiny_params *t = &f->tiny->params;
+    msa_session_params p = session_case_params(f, MSA_ATTN_MSA);
+    for (p.chunk = 7; p.chunk <= 40; p.chunk += 33) {
+        session_agreement a = session_compare(f, &p);
+        if (!(a.worst <= 1e-5 * a.largest))
+            fail_msg("formats %u and %u, chunks of %d: logits off by %g of %g", t->types.most,
+                     t->types.wide, p.chunk, a.worst, a.largest);
+    }
+}
+
+/* Many rows go through BLAS, widened: then a file of the same values in F32 gives the same bits. */
+static void check_bits(const session_case *f) {
+    tiny_params t = f->tiny->params;
+    t.types.widened = true;
+    session_case g = session_case_open(&t);
+    g.n = f->n;
+    msa_session_params p = session_case_params(f, MSA_ATTN_MSA);
+    p.chunk = 40;
+    session_record packed = session_record_run(f, &p, f->n);
+    session_record wide = session_record_run(&g, &p, g.n);
+    assert_memory_equal(packed.logits, wide.logits,
+                        (size_t)f->n * (size_t)t.n_vocab * sizeof *wide.logits);
+    session_record_free(&packed);
+    session_record_free(&wide);
+    session_case_close(&g);
+}
+
+/* The mixtures of published files: one format for most, a wider one for the embedding, which may be
+ * the output too, V and down. */
+static void weights_of_every_format_match_the_double_reference(void **state) {
+    (void)state;
+    static const uint32_t mixtures[][2] = {{QUANT_Q4_K, QUANT_Q6_K}, {QUANT_Q5_K, QUANT_Q6_K},
+                                           {QUANT_Q6_K, QUANT_Q8_0}, {QUANT_Q5_0, QUANT_Q8_0},
+                                           {QUANT_Q5_1, QUANT_Q5_0}, {QUANT_Q4_0, QUANT_Q4_1}};
+    for (size_t i = 0; i < sizeof mixtures / sizeof *mixtures; i++) {
+        tiny_params t = tiny_defaults(SESSION_FAMILIES[i % M3], 60 + i);
+        bool k = i < 3;
+        t.n_embd = k ? 256 : 64, t.n_ff = k ? 512 : 96, t.head_dim = k ? 64 : 16;
+        t.tied = i % 2 == 0;
+        t.types.most = mixtures[i][0], t.types.wide = mixtures[i][1];
+        session_case f = session_case_open(&t);
+        f.n = 120;
+        check_formats(&f);
+        check_bits(&f);
+        session_case_close(&f);
+    }
+}
+
+static void experts_of_k_formats_match_the_double_reference(void **state) {
+    (void)state;
+    tiny_params t = tiny_m3(70);
+    t.n_embd = t.n_ff = t.experts.n_ff = 256, t.head_dim = 64, t.n_layers = 3;
+    t.types.most = QUANT_Q4_K, t.types.wide = QUANT_Q6_K;
+    session_case f = session_case_open(&t);
+    f.n = 120;
+    check_formats(&f);
+    session_case_close(&f);
+}
+
 static void every_isa_selects_the_same(void **state) {
     (void)state;
     msa_isa isas[MSA_ISA_COUNT], best = msa_isa_current();
@@ -218,6 +280,8 @@ int main(void) {
         cmocka_unit_test(index_keys_have_a_format_of_their_own),
         cmocka_unit_test(half_keys_and_values_stay_near),
         cmocka_unit_test(odd_shapes_match_too),
+        cmocka_unit_test(weights_of_every_format_match_the_double_reference),
+        cmocka_unit_test(experts_of_k_formats_match_the_double_reference),
         cmocka_unit_test(every_isa_selects_the_same),
         cmocka_unit_test(one_by_one_equals_chunks_equals_all_at_once),
         cmocka_unit_test(any_number_of_threads_gives_the_same_bits),

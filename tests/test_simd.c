@@ -282,22 +282,63 @@ static void floats_store_as_the_same_half(void **state) {
     }
 }
 
-static void bytes_and_nibbles_load_as_whole_numbers(void **state) {
+static void bytes_load_as_whole_numbers(void **state) {
     (void)state;
     for (int v = 0; v < n_variants; v++)
         for (int b = 0; b < 256; b += 16) {
+            const simd_words *w = variants[v].words;
             uint8_t in[16];
-            float byte[16], low[16], high[16];
+            float loaded[16], with[16], without[16];
             for (int i = 0; i < 16; i++) in[i] = (uint8_t)(b + i);
-            variants[v].words->load_i8((const int8_t *)in, byte);
-            variants[v].words->low_nibbles(in, low);
-            variants[v].words->high_nibbles(in, high);
+            w->load_i8((const int8_t *)in, loaded);
+            w->from_i8(in, with);
+            w->from_u8(in, without);
             for (int i = 0; i < 16; i++) {
-                assert_same(&variants[v], "load_i8", i, byte[i], (float)(int8_t)in[i]);
-                assert_same(&variants[v], "low_nibbles", i, low[i], (float)(in[i] & 15));
-                assert_same(&variants[v], "high_nibbles", i, high[i], (float)(in[i] >> 4));
+                assert_same(&variants[v], "load_i8", i, loaded[i], (float)(int8_t)in[i]);
+                assert_same(&variants[v], "from_i8", i, with[i], (float)(int8_t)in[i]);
+                assert_same(&variants[v], "from_u8", i, without[i], (float)in[i]);
             }
         }
+}
+
+/* Every field of every byte to every place; neighbours that have all bits set must not leak in. */
+static void fields_move_inside_their_bytes(void **state) {
+    (void)state;
+    for (int v = 0; v < n_variants; v++)
+        for (int n = 1; n <= 8; n++)
+            for (int from = 0; from + n <= 8; from++)
+                for (int to = 0; to + n <= 8; to++)
+                    for (int b = 0; b < 256; b += 8) {
+                        uint8_t in[16];
+                        float out[16];
+                        for (int i = 0; i < 16; i++) in[i] = (uint8_t)(i % 2 ? 255 : b + i / 2);
+                        variants[v].words->field(in, from, n, to, out);
+                        for (int i = 0; i < 16; i++)
+                            assert_same(&variants[v], "field", i, out[i],
+                                        (float)((in[i] >> from & ((1 << n) - 1)) << to));
+                    }
+}
+
+static void bytes_join_differ_and_spread(void **state) {
+    (void)state;
+    for (int v = 0; v < n_variants; v++) {
+        rng r = rng_seed(22);
+        for (int round = 0; round < 3000; round++) {
+            const simd_words *w = variants[v].words;
+            uint8_t a[16], b[16];
+            float or8[16], sub8[16], spread[16];
+            for (int i = 0; i < 16; i++) a[i] = (uint8_t)rng_next(&r), b[i] = (uint8_t)rng_next(&r);
+            w->or8(a, b, or8);
+            w->sub8(a, b[0], sub8);
+            w->spread(a + 1, spread);
+            for (int i = 0; i < 16; i++) {
+                assert_same(&variants[v], "or", i, or8[i], (float)(a[i] | b[i]));
+                assert_same(&variants[v], "sub", i, sub8[i], (float)(uint8_t)(a[i] - b[0]));
+                assert_same(&variants[v], "spread", i, spread[i],
+                            a[1 + i / 8] >> i % 8 & 1 ? 255 : 0);
+            }
+        }
+    }
 }
 
 /* Scales that are halves times whole numbers up to 15, plus a half, are exact, fused or not. */
@@ -317,10 +358,11 @@ static void nibbles_scale_to_weights(void **state) {
                 assert_same(&variants[v], "set2_f16", i, scale[i], f16_to_f32(halves[0]));
                 assert_same(&variants[v], "set2_f16", i, offset[i], f16_to_f32(halves[1]));
             }
-            variants[v].words->scale_nibbles(in + 5, scale[0], offset[0], low, high);
+            const float scales[2] = {scale[0], -2 * scale[0]}, offsets[2] = {offset[0], 0.75f};
+            variants[v].words->scale_nibbles(in + 5, scales, offsets, low, high);
             for (int i = 0; i < 16; i++) {
-                float a = (float)(in[5 + i] & 15) * scale[0] + offset[0];
-                float c = (float)(in[5 + i] >> 4) * scale[0] + offset[0];
+                float a = (float)(in[5 + i] & 15) * scales[0] + offsets[0];
+                float c = (float)(in[5 + i] >> 4) * scales[1] + offsets[1];
                 assert_same(&variants[v], "scale_nibbles", i, low[i], a);
                 assert_same(&variants[v], "scale_nibbles", i, high[i], c);
             }
@@ -468,7 +510,9 @@ int main(void) {
         cmocka_unit_test(pow2_is_exact),
         cmocka_unit_test(every_half_loads_as_the_same_float),
         cmocka_unit_test(floats_store_as_the_same_half),
-        cmocka_unit_test(bytes_and_nibbles_load_as_whole_numbers),
+        cmocka_unit_test(bytes_load_as_whole_numbers),
+        cmocka_unit_test(fields_move_inside_their_bytes),
+        cmocka_unit_test(bytes_join_differ_and_spread),
         cmocka_unit_test(nibbles_scale_to_weights),
         cmocka_unit_test(neighbours_swap),
         cmocka_unit_test(fused_exponentials_are_the_same_bits_everywhere),

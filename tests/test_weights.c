@@ -387,6 +387,29 @@ static void files_written_by_the_gguf_package_load(void **state) {
     }
 }
 
+/* The embedding, which is the output too, in Q6_K; a row of 32 in a format that allows it. */
+static void a_file_of_k_formats_loads(void **state) {
+    (void)state;
+    msa_error err;
+    gguf_file *file;
+    weights *w;
+    assert_ok(gguf_open(&file, test_path("tests/fuzz/corpus/gguf/kquants.gguf"), &err), &err);
+    assert_ok(weights_load(&w, file, &err), &err);
+    assert_true(w->arch.tied && w->token_embd.data == w->output.data);
+    assert_matrix(&w->output, QUANT_Q6_K, 16, 256, file, "token_embd.weight");
+    assert_matrix(&w->layers[0].wq, QUANT_Q4_K, 32, 256, file, "blk.0.attn_q.weight");
+    assert_matrix(&w->layers[0].wk, QUANT_Q5_K, 16, 256, file, "blk.0.attn_k.weight");
+    assert_matrix(&w->layers[0].wv, QUANT_Q6_K, 16, 256, file, "blk.0.attn_v.weight");
+    assert_matrix(&w->layers[0].wo, QUANT_Q5_0, 256, 32, file, "blk.0.attn_output.weight");
+    assert_matrix(&w->layers[0].mlp.down, QUANT_Q5_1, 256, 32, file, "blk.0.ffn_down.weight");
+    char text[80];
+    weights_describe_formats(w, text, sizeof text);
+    assert_non_null(strstr(text, "Q4_K "));
+    assert_non_null(strstr(text, "Q6_K "));
+    weights_free(w);
+    gguf_close(file);
+}
+
 static void the_demo_model_loads(void **state) {
     (void)state;
     test_need_model();
@@ -422,6 +445,7 @@ int main(void) {
         cmocka_unit_test(rope_scaling_is_read_or_refused),
         cmocka_unit_test(formats_are_described_by_share),
         cmocka_unit_test(files_written_by_the_gguf_package_load),
+        cmocka_unit_test(a_file_of_k_formats_loads),
         cmocka_unit_test(the_demo_model_loads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,10 +18,16 @@
  *   v_swap_pairs(a)    lanes 1, 0, 3, 2, ...
  *   v_set1_f16(p)      the f16 at p in all lanes; v_set2_f16(p, &a, &b) two neighbours likewise.
  *   v_scale_nibbles(p, scale, offset, &low, &high)
- *                      v_muladd(nibble, scale, offset) of the low and high halves of 16 bytes.
+ *                      v_muladd(nibble, scale[0], offset[0]) of the low halves of 16 bytes, with
+ *                      scale[1], offset[1] of the high halves.
  *   v_gt_bits(a, b)    bit i set where lane i of a > lane i of b (false with NaN).
  *   v_round_e4m3(a)    the nearest number of FP8 E4M3, saturating: fp8_round of base/fp8.h.
  *   v_if_gt(a, b, x, y)  lanes of x where a > b, of y elsewhere (also with NaN).
+ * `vb` is sixteen bytes, for what is packed below a byte:
+ *   vb_load(p), vb_set1(x), vb_or(a, b), vb_sub(a, b)
+ *   vb_field(a, from, n, to)  of each byte the n bits from bit `from` on, moved to bit `to`.
+ *   vb_spread(p)       byte i is 255 where bit i of the two bytes at p is set, else 0.
+ *   v_from_u8(a), v_from_i8(a)  each byte, without or with a sign, as f32.
  * Loads and stores need no alignment. Public names of a kernel file are SIMD_NAME(score_block). */
 #ifndef MSA_BASE_SIMD_H
 #define MSA_BASE_SIMD_H

@@ -141,21 +141,44 @@ SIMD_INLINE void v_store_f16(uint16_t *p, vf a) {
     _mm_storeu_si128((__m128i *)p, _mm256_cvtps_ph(a.lo, _MM_FROUND_TO_NEAREST_INT));
     _mm_storeu_si128((__m128i *)(p + 8), _mm256_cvtps_ph(a.hi, _MM_FROUND_TO_NEAREST_INT));
 }
+typedef struct vb {
+    __m128i v;
+} vb;
+
+SIMD_INLINE vb vb_load(const uint8_t *p) {
+    return (vb){_mm_loadu_si128((const __m128i *)p)};
+}
+SIMD_INLINE vb vb_set1(uint8_t x) {
+    return (vb){_mm_set1_epi8((char)x)};
+}
+SIMD_INLINE vb vb_or(vb a, vb b) {
+    return (vb){_mm_or_si128(a.v, b.v)};
+}
+SIMD_INLINE vb vb_sub(vb a, vb b) {
+    return (vb){_mm_sub_epi8(a.v, b.v)};
+}
+SIMD_INLINE vb vb_field(vb a, int from, int n, int to) { /* neighbours' bits are cut off again */
+    __m128i moved = to >= from ? _mm_slli_epi16(a.v, to - from) : _mm_srli_epi16(a.v, from - to);
+    return (vb){_mm_and_si128(moved, _mm_set1_epi8((char)(((1 << n) - 1) << to)))};
+}
+SIMD_INLINE vb vb_spread(const uint8_t *p) {
+    uint16_t bits;
+    memcpy(&bits, p, 2);
+    const __m128i byte = _mm_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+    const __m128i bit = _mm_set1_epi64x((int64_t)0x8040201008040201u);
+    __m128i w = _mm_and_si128(_mm_shuffle_epi8(_mm_set1_epi16((short)bits), byte), bit);
+    return (vb){_mm_cmpeq_epi8(w, bit)};
+}
+SIMD_INLINE vf v_from_i8(vb a) {
+    return (vf){_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(a.v)),
+                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(a.v, 8)))};
+}
+SIMD_INLINE vf v_from_u8(vb a) {
+    return (vf){_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(a.v)),
+                _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(a.v, 8)))};
+}
 SIMD_INLINE vf v_load_i8(const int8_t *p) {
-    __m128i w = _mm_loadu_si128((const __m128i *)p);
-    return (vf){_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(w)),
-                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(w, 8)))};
-}
-SIMD_INLINE vf v_u8_(__m128i w) {
-    return (vf){_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(w)),
-                _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(w, 8)))};
-}
-SIMD_INLINE vf v_low_nibbles(const uint8_t *p) {
-    return v_u8_(_mm_and_si128(_mm_loadu_si128((const __m128i *)p), _mm_set1_epi8(15)));
-}
-SIMD_INLINE vf v_high_nibbles(const uint8_t *p) {
-    __m128i w = _mm_srli_epi16(_mm_loadu_si128((const __m128i *)p), 4);
-    return v_u8_(_mm_and_si128(w, _mm_set1_epi8(15)));
+    return v_from_i8(vb_load((const uint8_t *)p));
 }
 SIMD_INLINE vf v_swap_pairs(vf a) {
     return (vf){_mm256_permute_ps(a.lo, 0xb1), _mm256_permute_ps(a.hi, 0xb1)};
@@ -173,9 +196,18 @@ SIMD_INLINE void v_set2_f16(const void *p, vf *a, vf *b) {
     a->lo = a->hi = _mm256_moveldup_ps(both);
     b->lo = b->hi = _mm256_movehdup_ps(both);
 }
-SIMD_INLINE void v_scale_nibbles(const uint8_t *p, vf scale, vf offset, vf *low, vf *high) {
-    *low = v_muladd(v_low_nibbles(p), scale, offset);
-    *high = v_muladd(v_high_nibbles(p), scale, offset);
+SIMD_INLINE void v_scale_nibbles(const uint8_t *p, const vf scale[2], const vf offset[2], vf *low,
+                                 vf *high) {
+    /* Bytes are widened once, on their way from memory, for both of their halves. */
+    __m256i first = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p));
+    __m256i second = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(p + 8)));
+    const __m256i four_bits = _mm256_set1_epi32(15);
+    vf lows = {_mm256_cvtepi32_ps(_mm256_and_si256(first, four_bits)),
+               _mm256_cvtepi32_ps(_mm256_and_si256(second, four_bits))};
+    vf highs = {_mm256_cvtepi32_ps(_mm256_srli_epi32(first, 4)),
+                _mm256_cvtepi32_ps(_mm256_srli_epi32(second, 4))};
+    *low = v_muladd(lows, scale[0], offset[0]);
+    *high = v_muladd(highs, scale[1], offset[1]);
 }
 SIMD_INLINE void v_transpose8_(__m256 r[8]) {
     __m256 t[8];

@@ -117,16 +117,39 @@ SIMD_INLINE void v_store_bf16(uint16_t *p, vf a) {
 SIMD_INLINE void v_store_f16(uint16_t *p, vf a) {
     _mm256_storeu_si256((__m256i *)p, _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT));
 }
+typedef struct vb {
+    __m128i v;
+} vb;
+
+SIMD_INLINE vb vb_load(const uint8_t *p) {
+    return (vb){_mm_loadu_si128((const __m128i *)p)};
+}
+SIMD_INLINE vb vb_set1(uint8_t x) {
+    return (vb){_mm_set1_epi8((char)x)};
+}
+SIMD_INLINE vb vb_or(vb a, vb b) {
+    return (vb){_mm_or_si128(a.v, b.v)};
+}
+SIMD_INLINE vb vb_sub(vb a, vb b) {
+    return (vb){_mm_sub_epi8(a.v, b.v)};
+}
+SIMD_INLINE vb vb_field(vb a, int from, int n, int to) { /* neighbours' bits are cut off again */
+    __m128i moved = to >= from ? _mm_slli_epi16(a.v, to - from) : _mm_srli_epi16(a.v, from - to);
+    return (vb){_mm_and_si128(moved, _mm_set1_epi8((char)(((1 << n) - 1) << to)))};
+}
+SIMD_INLINE vb vb_spread(const uint8_t *p) {
+    uint16_t bits;
+    memcpy(&bits, p, 2);
+    return (vb){_mm_movm_epi8(bits)};
+}
+SIMD_INLINE vf v_from_i8(vb a) {
+    return (vf){_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(a.v))};
+}
+SIMD_INLINE vf v_from_u8(vb a) {
+    return (vf){_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(a.v))};
+}
 SIMD_INLINE vf v_load_i8(const int8_t *p) {
-    return (vf){_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)))};
-}
-SIMD_INLINE vf v_low_nibbles(const uint8_t *p) {
-    __m512i w = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
-    return (vf){_mm512_cvtepi32_ps(_mm512_and_si512(w, _mm512_set1_epi32(15)))};
-}
-SIMD_INLINE vf v_high_nibbles(const uint8_t *p) {
-    __m512i w = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
-    return (vf){_mm512_cvtepi32_ps(_mm512_srli_epi32(w, 4))};
+    return v_from_i8(vb_load((const uint8_t *)p));
 }
 SIMD_INLINE vf v_swap_pairs(vf a) {
     return (vf){_mm512_permute_ps(a.v, 0xb1)};
@@ -144,13 +167,15 @@ SIMD_INLINE void v_set2_f16(const void *p, vf *a, vf *b) {
     a->v = _mm512_broadcastss_ps(both);
     b->v = _mm512_broadcastss_ps(_mm_movehdup_ps(both));
 }
-SIMD_INLINE void v_scale_nibbles(const uint8_t *p, vf scale, vf offset, vf *low, vf *high) {
+SIMD_INLINE void v_scale_nibbles(const uint8_t *p, const vf scale[2], const vf offset[2], vf *low,
+                                 vf *high) {
     /* Sixteen values a weight can have, looked up: cheaper than converting each weight. */
     const __m512 count = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    __m512 value = _mm512_fmadd_ps(count, scale.v, offset.v);
     __m512i w = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
-    low->v = _mm512_permutexvar_ps(w, value); /* looks at the low four bits only */
-    high->v = _mm512_permutexvar_ps(_mm512_srli_epi32(w, 4), value);
+    __m512 lows = _mm512_fmadd_ps(count, scale[0].v, offset[0].v);
+    __m512 highs = _mm512_fmadd_ps(count, scale[1].v, offset[1].v);
+    low->v = _mm512_permutexvar_ps(w, lows); /* looks at the low four bits only */
+    high->v = _mm512_permutexvar_ps(_mm512_srli_epi32(w, 4), highs);
 }
 SIMD_INLINE void v_transpose(vf row[16]) { /* a 16 x 16 square in place */
     __m512 t[16];

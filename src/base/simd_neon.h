@@ -153,19 +153,40 @@ SIMD_INLINE vf v_i16_(int16x8_t lo, int16x8_t hi) {
     r.q[3] = vcvtq_f32_s32(vmovl_s16(vget_high_s16(hi)));
     return r;
 }
-SIMD_INLINE vf v_load_i8(const int8_t *p) {
-    int8x16_t w = vld1q_s8(p);
+typedef struct vb {
+    uint8x16_t v;
+} vb;
+
+SIMD_INLINE vb vb_load(const uint8_t *p) {
+    return (vb){vld1q_u8(p)};
+}
+SIMD_INLINE vb vb_set1(uint8_t x) {
+    return (vb){vdupq_n_u8(x)};
+}
+SIMD_INLINE vb vb_or(vb a, vb b) {
+    return (vb){vorrq_u8(a.v, b.v)};
+}
+SIMD_INLINE vb vb_sub(vb a, vb b) {
+    return (vb){vsubq_u8(a.v, b.v)};
+}
+SIMD_INLINE vb vb_field(vb a, int from, int n, int to) {
+    uint8x16_t moved = vshlq_u8(a.v, vdupq_n_s8((int8_t)(to - from))); /* right where negative */
+    return (vb){vandq_u8(moved, vdupq_n_u8((uint8_t)(((1 << n) - 1) << to)))};
+}
+SIMD_INLINE vb vb_spread(const uint8_t *p) {
+    const uint8x8_t bit = vcreate_u8(0x8040201008040201u);
+    return (vb){vtstq_u8(vcombine_u8(vdup_n_u8(p[0]), vdup_n_u8(p[1])), vcombine_u8(bit, bit))};
+}
+SIMD_INLINE vf v_from_i8(vb a) {
+    int8x16_t w = vreinterpretq_s8_u8(a.v);
     return v_i16_(vmovl_s8(vget_low_s8(w)), vmovl_s8(vget_high_s8(w)));
 }
-SIMD_INLINE vf v_u8_(uint8x16_t w) {
-    return v_i16_(vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(w))),
-                  vreinterpretq_s16_u16(vmovl_u8(vget_high_u8(w))));
+SIMD_INLINE vf v_from_u8(vb a) {
+    return v_i16_(vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(a.v))),
+                  vreinterpretq_s16_u16(vmovl_u8(vget_high_u8(a.v))));
 }
-SIMD_INLINE vf v_low_nibbles(const uint8_t *p) {
-    return v_u8_(vandq_u8(vld1q_u8(p), vdupq_n_u8(15)));
-}
-SIMD_INLINE vf v_high_nibbles(const uint8_t *p) {
-    return v_u8_(vshrq_n_u8(vld1q_u8(p), 4));
+SIMD_INLINE vf v_load_i8(const int8_t *p) {
+    return v_from_i8(vb_load((const uint8_t *)p));
 }
 SIMD_INLINE vf v_swap_pairs(vf a) {
     V_EACH a.q[i] = vrev64q_f32(a.q[i]);
@@ -181,9 +202,11 @@ SIMD_INLINE void v_set2_f16(const void *p, vf *a, vf *b) {
     *a = v_set1_f16(p);
     *b = v_set1_f16((const uint8_t *)p + 2);
 }
-SIMD_INLINE void v_scale_nibbles(const uint8_t *p, vf scale, vf offset, vf *low, vf *high) {
-    *low = v_muladd(v_low_nibbles(p), scale, offset);
-    *high = v_muladd(v_high_nibbles(p), scale, offset);
+SIMD_INLINE void v_scale_nibbles(const uint8_t *p, const vf scale[2], const vf offset[2], vf *low,
+                                 vf *high) {
+    const vb w = vb_load(p);
+    *low = v_muladd(v_from_u8(vb_field(w, 0, 4, 0)), scale[0], offset[0]);
+    *high = v_muladd(v_from_u8(vb_field(w, 4, 4, 0)), scale[1], offset[1]);
 }
 SIMD_INLINE void v_transpose(vf row[16]) { /* a 16 x 16 square in place */
     float in[16][16], out[16][16];

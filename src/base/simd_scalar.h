@@ -12,6 +12,10 @@ typedef struct vf {
     vf_lanes lane;
 } vf;
 
+typedef struct vb {
+    uint8_t byte[16];
+} vb;
+
 #define V_REGISTERS 4
 #define V_EACH      for (int i = 0; i < 16; i++)
 
@@ -121,20 +125,45 @@ SIMD_INLINE void v_store_bf16(uint16_t *p, vf a) {
 SIMD_INLINE void v_store_f16(uint16_t *p, vf a) {
     V_EACH p[i] = f16_from_f32(a.lane[i]);
 }
+SIMD_INLINE vb vb_load(const uint8_t *p) {
+    vb r;
+    memcpy(r.byte, p, 16);
+    return r;
+}
+SIMD_INLINE vb vb_set1(uint8_t x) {
+    vb r;
+    memset(r.byte, x, 16);
+    return r;
+}
+SIMD_INLINE vb vb_or(vb a, vb b) {
+    V_EACH a.byte[i] |= b.byte[i];
+    return a;
+}
+SIMD_INLINE vb vb_sub(vb a, vb b) {
+    V_EACH a.byte[i] = (uint8_t)(a.byte[i] - b.byte[i]);
+    return a;
+}
+SIMD_INLINE vb vb_field(vb a, int from, int n, int to) {
+    V_EACH a.byte[i] = (uint8_t)((a.byte[i] >> from & ((1 << n) - 1)) << to);
+    return a;
+}
+SIMD_INLINE vb vb_spread(const uint8_t *p) {
+    vb r;
+    V_EACH r.byte[i] = p[i / 8] >> i % 8 & 1 ? 255 : 0;
+    return r;
+}
+SIMD_INLINE vf v_from_i8(vb a) {
+    vf r;
+    V_EACH r.lane[i] = (float)(int8_t)a.byte[i];
+    return r;
+}
+SIMD_INLINE vf v_from_u8(vb a) {
+    vf r;
+    V_EACH r.lane[i] = (float)a.byte[i];
+    return r;
+}
 SIMD_INLINE vf v_load_i8(const int8_t *p) {
-    vf r;
-    V_EACH r.lane[i] = (float)p[i];
-    return r;
-}
-SIMD_INLINE vf v_low_nibbles(const uint8_t *p) {
-    vf r;
-    V_EACH r.lane[i] = (float)(p[i] & 15);
-    return r;
-}
-SIMD_INLINE vf v_high_nibbles(const uint8_t *p) {
-    vf r;
-    V_EACH r.lane[i] = (float)(p[i] >> 4);
-    return r;
+    return v_from_i8(vb_load((const uint8_t *)p));
 }
 SIMD_INLINE vf v_swap_pairs(vf a) {
     vf r;
@@ -150,9 +179,11 @@ SIMD_INLINE void v_set2_f16(const void *p, vf *a, vf *b) {
     *a = v_set1_f16(p);
     *b = v_set1_f16((const uint8_t *)p + 2);
 }
-SIMD_INLINE void v_scale_nibbles(const uint8_t *p, vf scale, vf offset, vf *low, vf *high) {
-    *low = v_muladd(v_low_nibbles(p), scale, offset);
-    *high = v_muladd(v_high_nibbles(p), scale, offset);
+SIMD_INLINE void v_scale_nibbles(const uint8_t *p, const vf scale[2], const vf offset[2], vf *low,
+                                 vf *high) {
+    const vb w = vb_load(p);
+    *low = v_muladd(v_from_u8(vb_field(w, 0, 4, 0)), scale[0], offset[0]);
+    *high = v_muladd(v_from_u8(vb_field(w, 4, 4, 0)), scale[1], offset[1]);
 }
 SIMD_INLINE void v_transpose(vf row[16]) { /* a 16 x 16 square in place */
     for (int i = 0; i < 16; i++)

@@ -69,8 +69,8 @@ msa_status loader_matrices(loader *l, const char *name, int64_t n, int64_t n_out
     if (status != MSA_OK) return status;
     if (!quant_supported(t->type))
         return error_set(l->err, MSA_E_UNSUPPORTED,
-                         "tensor '%s' is stored as %s; supported are F32, F16, BF16, Q8_0, Q4_0 "
-                         "and Q4_1",
+                         "tensor '%s' is stored as %s; supported are F32, F16, BF16, Q4_0, Q4_1, "
+                         "Q5_0, Q5_1, Q8_0, Q4_K, Q5_K and Q6_K",
                          name, quant_format_find(t->type)->name);
     size_t row_bytes = quant_row_bytes(t->type, n_in), bytes = row_bytes * (size_t)n_out;
     for (int64_t i = 0; i < n; i++) {

@@ -1,8 +1,9 @@
-"""Small GGUF files written by the gguf Python package, one per architecture, every weight format in
-each, and an index branch for the model of ones that the fuzz target has. They are the seeds of the
-fuzz target and, in tests/test_weights.c, files of a foreign hand.
+"""Small GGUF files written by the gguf Python package, one per architecture, the formats without K
+and without a fifth bit in each, a llama in the others, and an index branch for the model of ones
+that the fuzz target has. They are the seeds of the fuzz target and, in tests/test_weights.c, files
+of a foreign hand. (The package makes no K formats: their blocks are random bytes.)
 
-Writes tests/fuzz/corpus/gguf/{llama,qwen2,qwen3,minimax-m3,index}.gguf.
+Writes tests/fuzz/corpus/gguf/{llama,qwen2,qwen3,minimax-m3,kquants,index}.gguf.
 """
 
 from pathlib import Path
@@ -13,6 +14,7 @@ from gguf.quants import quantize
 
 FOLDER = Path(__file__).parent.parent / "fuzz" / "corpus" / "gguf"
 FORMATS = ["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q8_0"]
+K_FORMATS = ["Q4_K", "Q5_K", "Q6_K", "Q5_0", "Q4_K", "Q5_K", "Q5_1"]
 EMBD, FF, HEADS, KV_HEADS, DIM, VOCAB = 32, 32, 2, 1, 16, 16
 MASK = (1 << 64) - 1
 
@@ -21,8 +23,20 @@ rng = np.random.default_rng(1)
 
 def add_matrix(w, name, shape, fmt):
     kind = gguf.GGMLQuantizationType[fmt]
-    data = quantize(rng.normal(0, 1, shape).astype(np.float32), kind)
+    if fmt.endswith("_K"):
+        data = random_blocks(shape, fmt, kind)
+    else:
+        data = quantize(rng.normal(0, 1, shape).astype(np.float32), kind)
     w.add_tensor(name, data, raw_dtype=kind)
+
+
+def random_blocks(shape, fmt, kind):
+    size = gguf.GGML_QUANT_SIZES[kind][1]
+    blocks = rng.integers(0, 256, (shape[0], shape[1] // 256, size), dtype=np.uint8)
+    for at in [208] if fmt == "Q6_K" else [0, 2]:
+        halves = rng.normal(0, 1e-3, blocks.shape[:2]).astype(np.float16)
+        blocks[:, :, at : at + 2] = halves[:, :, None].view(np.uint8)
+    return blocks.reshape(shape[0], -1)
 
 
 def finish(w):
@@ -64,13 +78,13 @@ def add_index(w, layer, norms):
         w.add_tensor(f"blk.{layer}.indexer.{head}_norm.weight", norm)
 
 
-def write_model(arch):
+def write_model(arch, name=None, embd=EMBD, embedding="Q8_0", formats=FORMATS):
     m3 = arch == "minimax-m3"
-    w = gguf.GGUFWriter(FOLDER / f"{arch}.gguf", arch)
+    w = gguf.GGUFWriter(FOLDER / f"{name or arch}.gguf", arch)
     w.add_name(f"tiny {arch}")
     w.add_block_count(2 if m3 else 1)
     w.add_context_length(64)
-    w.add_embedding_length(EMBD)
+    w.add_embedding_length(embd)
     w.add_feed_forward_length(FF)
     w.add_head_count(HEADS)
     w.add_head_count_kv(KV_HEADS)
@@ -93,23 +107,23 @@ def write_model(arch):
     def vector(name, n):
         w.add_tensor(name, rng.normal(1, 0.1, n).astype(np.float32))
 
-    matrix("token_embd.weight", VOCAB, EMBD, "Q8_0")
-    vector("output_norm.weight", EMBD)
+    matrix("token_embd.weight", VOCAB, embd, embedding)
+    vector("output_norm.weight", embd)
     shapes = {
-        "attn_q": (HEADS * DIM, EMBD),
-        "attn_k": (KV_HEADS * DIM, EMBD),
-        "attn_v": (KV_HEADS * DIM, EMBD),
-        "attn_output": (EMBD, HEADS * DIM),
-        "ffn_gate": (FF, EMBD),
-        "ffn_up": (FF, EMBD),
-        "ffn_down": (EMBD, FF),
+        "attn_q": (HEADS * DIM, embd),
+        "attn_k": (KV_HEADS * DIM, embd),
+        "attn_v": (KV_HEADS * DIM, embd),
+        "attn_output": (embd, HEADS * DIM),
+        "ffn_gate": (FF, embd),
+        "ffn_up": (FF, embd),
+        "ffn_down": (embd, FF),
     }
     for layer in range(2 if m3 else 1):
         for i, (name, (n_out, n_in)) in enumerate(shapes.items()):
             if layer == 0 or name.startswith("attn"):
-                matrix(f"blk.{layer}.{name}.weight", n_out, n_in, FORMATS[i % len(FORMATS)])
-        vector(f"blk.{layer}.attn_norm.weight", EMBD)
-        vector(f"blk.{layer}.ffn_norm.weight", EMBD)
+                matrix(f"blk.{layer}.{name}.weight", n_out, n_in, formats[i % len(formats)])
+        vector(f"blk.{layer}.attn_norm.weight", embd)
+        vector(f"blk.{layer}.ffn_norm.weight", embd)
         if arch in ("qwen3", "minimax-m3"):
             vector(f"blk.{layer}.attn_q_norm.weight", DIM)
             vector(f"blk.{layer}.attn_k_norm.weight", DIM)
@@ -118,7 +132,7 @@ def write_model(arch):
             vector(f"blk.0.{name}.bias", shapes[name][0])
     if m3:
         add_m3(w)
-    if arch == "llama":
+    if arch == "llama" and not name:
         vector("rope_freqs.weight", DIM // 2)
         matrix("output.weight", VOCAB, EMBD, "F16")
     finish(w)
@@ -165,3 +179,4 @@ FOLDER.mkdir(parents=True, exist_ok=True)
 for arch in ["llama", "qwen2", "qwen3", "minimax-m3"]:
     write_model(arch)
 write_index()
+write_model("llama", "kquants", 256, "Q6_K", K_FORMATS)

@@ -29,11 +29,16 @@ typedef struct simd_words {
     void (*store_bf16)(uint16_t *p, const float *a);
     void (*store_f16)(uint16_t *p, const float *a);
     void (*load_i8)(const int8_t *p, float *out);
-    void (*low_nibbles)(const uint8_t *p, float *out);
-    void (*high_nibbles)(const uint8_t *p, float *out);
+    void (*from_i8)(const uint8_t *p, float *out);
+    void (*from_u8)(const uint8_t *p, float *out);
+    void (*or8)(const uint8_t *a, const uint8_t *b, float *out); /* words of bytes, as from_u8 */
+    void (*sub8)(const uint8_t *a, uint8_t b, float *out);
+    void (*field)(const uint8_t *p, int from, int n, int to, float *out);
+    void (*spread)(const uint8_t *p, float *out);
     void (*set1_f16)(const uint8_t *p, float *out);
     void (*set2_f16)(const uint8_t *p, float *a, float *b);
-    void (*scale_nibbles)(const uint8_t *p, float scale, float offset, float *low, float *high);
+    void (*scale_nibbles)(const uint8_t *p, const float scale[2], const float offset[2], float *low,
+                          float *high);
 } simd_words;
 
 #endif

@@ -102,24 +102,38 @@ static void store_f16(uint16_t *p, const float *a) {
 static void load_i8(const int8_t *p, float *out) {
     v_store(out, v_load_i8(p));
 }
-static void low_nibbles(const uint8_t *p, float *out) {
-    v_store(out, v_low_nibbles(p));
+static void from_i8(const uint8_t *p, float *out) {
+    v_store(out, v_from_i8(vb_load(p)));
 }
-static void high_nibbles(const uint8_t *p, float *out) {
-    v_store(out, v_high_nibbles(p));
+static void from_u8(const uint8_t *p, float *out) {
+    v_store(out, v_from_u8(vb_load(p)));
+}
+static void or8(const uint8_t *a, const uint8_t *b, float *out) {
+    v_store(out, v_from_u8(vb_or(vb_load(a), vb_load(b))));
+}
+static void sub8(const uint8_t *a, uint8_t b, float *out) {
+    v_store(out, v_from_u8(vb_sub(vb_load(a), vb_set1(b))));
+}
+static void field(const uint8_t *p, int from, int n, int to, float *out) {
+    v_store(out, v_from_u8(vb_field(vb_load(p), from, n, to)));
+}
+static void spread(const uint8_t *p, float *out) {
+    v_store(out, v_from_u8(vb_spread(p)));
 }
 static void set1_f16(const uint8_t *p, float *out) {
     v_store(out, v_set1_f16(p));
 }
 static void set2_f16(const uint8_t *p, float *a, float *b) {
-    vf va, vb;
-    v_set2_f16(p, &va, &vb);
-    v_store(a, va);
-    v_store(b, vb);
+    vf x, y;
+    v_set2_f16(p, &x, &y);
+    v_store(a, x);
+    v_store(b, y);
 }
-static void scale_nibbles(const uint8_t *p, float scale, float offset, float *low, float *high) {
+static void scale_nibbles(const uint8_t *p, const float scale[2], const float offset[2], float *low,
+                          float *high) {
     vf a, b;
-    v_scale_nibbles(p, v_set1(scale), v_set1(offset), &a, &b);
+    v_scale_nibbles(p, (const vf[2]){v_set1(scale[0]), v_set1(scale[1])},
+                    (const vf[2]){v_set1(offset[0]), v_set1(offset[1])}, &a, &b);
     v_store(low, a);
     v_store(high, b);
 }
@@ -158,8 +172,12 @@ const simd_words SIMD_NAME(simd_words) = {
     .store_bf16 = store_bf16,
     .store_f16 = store_f16,
     .load_i8 = load_i8,
-    .low_nibbles = low_nibbles,
-    .high_nibbles = high_nibbles,
+    .from_i8 = from_i8,
+    .from_u8 = from_u8,
+    .or8 = or8,
+    .sub8 = sub8,
+    .field = field,
+    .spread = spread,
     .set1_f16 = set1_f16,
     .set2_f16 = set2_f16,
     .scale_nibbles = scale_nibbles,

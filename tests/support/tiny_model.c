@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nn/quant.h"
+#include "support/weights_random.h"
+
 tiny_params tiny_defaults(const char *architecture, uint64_t seed) {
     return (tiny_params){.architecture = architecture,
                          .n_layers = 2,
@@ -101,6 +104,41 @@ static tiny_layer random_layer(rng *r, const tiny_params *p, int layer) {
     return l;
 }
 
+/* Random numbers of the format in place of x, about as large. */
+static void store(tiny_model *m, rng *r, uint32_t type, float *x, int64_t n_out, int64_t n_in) {
+    if (!x || type == QUANT_F32) return;
+    double squares = 0;
+    for (int64_t i = 0; i < n_out * n_in; i++) squares += (double)x[i] * x[i];
+    float size = (float)sqrt(squares / (double)(n_out * n_in));
+    uint8_t *bytes = random_weights_sized(r, type, n_out, n_in, size);
+    double *wide = malloc((size_t)n_in * sizeof *wide);
+    for (int64_t o = 0; o < n_out; o++) {
+        quant_widen_ref(type, bytes + (size_t)o * quant_row_bytes(type, n_in), n_in, wide);
+        for (int64_t i = 0; i < n_in; i++) x[o * n_in + i] = (float)wide[i];
+    }
+    free(wide);
+    assert_true(m->n_stored < TINY_MAX_STORED);
+    m->stored[m->n_stored++] = (tiny_stored){x, bytes, type};
+}
+
+static void store_layer(tiny_model *m, rng *r, int layer) {
+    const tiny_params *p = &m->params;
+    tiny_layer *l = &m->layers[layer];
+    uint32_t most = p->types.most, wide = p->types.wide;
+    int64_t q = p->n_q_heads * p->head_dim, kv = p->n_kv_heads * p->head_dim;
+    int64_t n_ff = tiny_mlp_width(p, layer), n = p->experts.n, n_expert = p->experts.n_ff;
+    store(m, r, most, l->wq, q, p->n_embd);
+    store(m, r, most, l->wk, kv, p->n_embd);
+    store(m, r, wide, l->wv, kv, p->n_embd);
+    store(m, r, most, l->wo, p->n_embd, q);
+    store(m, r, most, l->w_gate, n_ff, p->n_embd);
+    store(m, r, most, l->w_up, n_ff, p->n_embd);
+    store(m, r, wide, l->w_down, p->n_embd, n_ff);
+    store(m, r, most, l->e_gate, n * n_expert, p->n_embd);
+    store(m, r, most, l->e_up, n * n_expert, p->n_embd);
+    store(m, r, wide, l->e_down, n * p->n_embd, n_expert);
+}
+
 tiny_model *tiny_create(const tiny_params *p) {
     tiny_model *m = malloc(sizeof *m);
     rng r = rng_seed(p->seed);
@@ -110,6 +148,9 @@ tiny_model *tiny_create(const tiny_params *p) {
     if (!p->tied) m->output = random_matrix(&r, p->n_vocab, p->n_embd, 1);
     m->layers = malloc((size_t)p->n_layers * sizeof *m->layers);
     for (int l = 0; l < p->n_layers; l++) m->layers[l] = random_layer(&r, p, l);
+    store(m, &r, p->types.wide, m->embedding, p->n_vocab, p->n_embd);
+    store(m, &r, p->types.wide, m->output, p->n_vocab, p->n_embd);
+    for (int l = 0; l < p->n_layers; l++) store_layer(m, &r, l);
     return m;
 }
 
@@ -124,6 +165,7 @@ void tiny_free(tiny_model *m) {
         };
         for (size_t j = 0; j < sizeof all / sizeof *all; j++) free(all[j]);
     }
+    for (int i = 0; i < m->n_stored; i++) free(m->stored[i].bytes);
     free(m->layers);
     free(m->embedding);
     free(m->output_norm);

@@ -24,6 +24,12 @@ typedef struct tiny_params {
     struct {
         int32_t n, n_used, n_ff, n_shared; /* n 0: dense layers only */
     } experts;
+    /* How matrices lie in the file (nn/quant.h): 0 and 0 is F32. `wide` is that of the embedding,
+     * the output, V and down, as in files that mix formats; the index and the router stay F32. */
+    struct {
+        uint32_t most, wide;
+        bool widened; /* the file has F32 of the same values after all */
+    } types;
 } tiny_params;
 
 #define TINY_NORM_EPS      1e-5f
@@ -45,10 +51,21 @@ typedef struct tiny_layer {
     float *router, *router_bias, *e_gate, *e_up, *e_down; /* e_: [n experts][n_out][n_in] */
 } tiny_layer;
 
+/* What a matrix is in the file where that is not F32; its floats are what these bytes mean. */
+typedef struct tiny_stored {
+    const float *x;
+    uint8_t *bytes;
+    uint32_t type;
+} tiny_stored;
+
+enum { TINY_MAX_STORED = 64 };
+
 typedef struct tiny_model {
     tiny_params params;
     float *embedding, *output_norm, *output;
     tiny_layer *layers;
+    tiny_stored stored[TINY_MAX_STORED];
+    int n_stored;
 } tiny_model;
 
 /* 2 layers of 64, 4 query and 2 key heads of 16, 300 tokens of vocabulary, context 512. */
@@ -58,7 +75,7 @@ tiny_params tiny_defaults(const char *architecture, uint64_t seed);
 tiny_params tiny_m3(uint64_t seed);
 tiny_model *tiny_create(const tiny_params *params);
 void tiny_free(tiny_model *m);
-/* As GGUF, weights F32, with a byte-level vocabulary. Fails the test where it can't. */
+/* As GGUF, with a byte-level vocabulary. Fails the test where it can't. */
 void tiny_write(const tiny_model *m, const char *path);
 /* Its index branch as a file of its own. */
 void tiny_write_index(const tiny_model *m, const char *path);

@@ -91,8 +91,21 @@ static void write_keys(gguf_writer *w, const tiny_params *p) {
     if (p->experts.n) write_experts_keys(w, p);
 }
 
-static void write_floats(gguf_writer *w, int layer, const char *name, int32_t n_out, int32_t n_in,
-                         const float *x) {
+/* x [rows][n_in] in the format it is stored in. */
+static void write_tensor(gguf_writer *w, const tiny_model *m, const char *name, int n_dims,
+                         const uint64_t *shape, const float *x) {
+    size_t rows = 1;
+    for (int i = 1; i < n_dims; i++) rows *= shape[i];
+    tiny_stored stored = {.x = x, .type = QUANT_F32};
+    for (int i = 0; i < m->n_stored && !m->params.types.widened; i++)
+        if (m->stored[i].x == x) stored = m->stored[i];
+    gguf_write_tensor(w, name, stored.type, n_dims, shape,
+                      stored.bytes ? (const void *)stored.bytes : x,
+                      rows * quant_row_bytes(stored.type, (int64_t)shape[0]));
+}
+
+static void write_floats(gguf_writer *w, const tiny_model *m, int layer, const char *name,
+                         int32_t n_out, int32_t n_in, const float *x) {
     char full[64];
     if (!x) return;
     if (layer >= 0)
@@ -100,27 +113,25 @@ static void write_floats(gguf_writer *w, int layer, const char *name, int32_t n_
     else
         snprintf(full, sizeof full, "%s", name);
     uint64_t shape[2] = {(uint64_t)n_in, (uint64_t)n_out};
-    gguf_write_tensor(w, full, QUANT_F32, n_out ? 2 : 1, shape, x,
-                      (size_t)n_in * (size_t)(n_out ? n_out : 1) * sizeof *x);
+    write_tensor(w, m, full, n_out ? 2 : 1, shape, x);
 }
 
-static void write_stack(gguf_writer *w, int layer, const char *name, int32_t n, int32_t n_out,
-                        int32_t n_in, const float *x) {
+static void write_stack(gguf_writer *w, const tiny_model *m, int layer, const char *name, int32_t n,
+                        int32_t n_out, int32_t n_in, const float *x) {
     char full[64];
     snprintf(full, sizeof full, "blk.%d.%s", layer, name);
     uint64_t shape[3] = {(uint64_t)n_in, (uint64_t)n_out, (uint64_t)n};
-    gguf_write_tensor(w, full, QUANT_F32, 3, shape, x,
-                      (size_t)n * (size_t)n_out * (size_t)n_in * sizeof *x);
+    write_tensor(w, m, full, 3, shape, x);
 }
 
 static void write_index(gguf_writer *w, const tiny_model *m, int i) {
     const tiny_params *p = &m->params;
     const tiny_layer *l = &m->layers[i];
-    write_floats(w, i, "indexer.q_proj.weight", p->n_kv_heads * p->index.dim, p->n_embd,
+    write_floats(w, m, i, "indexer.q_proj.weight", p->n_kv_heads * p->index.dim, p->n_embd,
                  l->index_q);
-    write_floats(w, i, "indexer.k_proj.weight", p->index.dim, p->n_embd, l->index_k);
-    write_floats(w, i, "indexer.q_norm.weight", 0, p->index.dim, l->index_q_norm);
-    write_floats(w, i, "indexer.k_norm.weight", 0, p->index.dim, l->index_k_norm);
+    write_floats(w, m, i, "indexer.k_proj.weight", p->index.dim, p->n_embd, l->index_k);
+    write_floats(w, m, i, "indexer.q_norm.weight", 0, p->index.dim, l->index_q_norm);
+    write_floats(w, m, i, "indexer.k_norm.weight", 0, p->index.dim, l->index_k_norm);
 }
 
 static void write_mlp(gguf_writer *w, const tiny_model *m, int i) {
@@ -128,17 +139,18 @@ static void write_mlp(gguf_writer *w, const tiny_model *m, int i) {
     const tiny_layer *l = &m->layers[i];
     bool experts = tiny_has_experts(p, i);
     int32_t n_ff = tiny_mlp_width(p, i), n = p->experts.n, n_expert = p->experts.n_ff;
-    write_floats(w, i, experts ? "ffn_gate_shexp.weight" : "ffn_gate.weight", n_ff, p->n_embd,
+    write_floats(w, m, i, experts ? "ffn_gate_shexp.weight" : "ffn_gate.weight", n_ff, p->n_embd,
                  l->w_gate);
-    write_floats(w, i, experts ? "ffn_up_shexp.weight" : "ffn_up.weight", n_ff, p->n_embd, l->w_up);
-    write_floats(w, i, experts ? "ffn_down_shexp.weight" : "ffn_down.weight", p->n_embd, n_ff,
+    write_floats(w, m, i, experts ? "ffn_up_shexp.weight" : "ffn_up.weight", n_ff, p->n_embd,
+                 l->w_up);
+    write_floats(w, m, i, experts ? "ffn_down_shexp.weight" : "ffn_down.weight", p->n_embd, n_ff,
                  l->w_down);
     if (!experts) return;
-    write_floats(w, i, "ffn_gate_inp.weight", n, p->n_embd, l->router);
-    write_floats(w, i, "exp_probs_b.bias", 0, n, l->router_bias);
-    write_stack(w, i, "ffn_gate_exps.weight", n, n_expert, p->n_embd, l->e_gate);
-    write_stack(w, i, "ffn_up_exps.weight", n, n_expert, p->n_embd, l->e_up);
-    write_stack(w, i, "ffn_down_exps.weight", n, p->n_embd, n_expert, l->e_down);
+    write_floats(w, m, i, "ffn_gate_inp.weight", n, p->n_embd, l->router);
+    write_floats(w, m, i, "exp_probs_b.bias", 0, n, l->router_bias);
+    write_stack(w, m, i, "ffn_gate_exps.weight", n, n_expert, p->n_embd, l->e_gate);
+    write_stack(w, m, i, "ffn_up_exps.weight", n, n_expert, p->n_embd, l->e_up);
+    write_stack(w, m, i, "ffn_down_exps.weight", n, p->n_embd, n_expert, l->e_down);
 }
 
 void tiny_write(const tiny_model *m, const char *path) {
@@ -147,22 +159,22 @@ void tiny_write(const tiny_model *m, const char *path) {
     gguf_writer w = {0};
     write_keys(&w, p);
     write_vocabulary(&w, p);
-    write_floats(&w, -1, "token_embd.weight", p->n_vocab, p->n_embd, m->embedding);
-    write_floats(&w, -1, "output_norm.weight", 0, p->n_embd, m->output_norm);
-    write_floats(&w, -1, "output.weight", p->n_vocab, p->n_embd, m->output);
+    write_floats(&w, m, -1, "token_embd.weight", p->n_vocab, p->n_embd, m->embedding);
+    write_floats(&w, m, -1, "output_norm.weight", 0, p->n_embd, m->output_norm);
+    write_floats(&w, m, -1, "output.weight", p->n_vocab, p->n_embd, m->output);
     for (int i = 0; i < p->n_layers; i++) {
         const tiny_layer *l = &m->layers[i];
-        write_floats(&w, i, "attn_norm.weight", 0, p->n_embd, l->attn_norm);
-        write_floats(&w, i, "attn_q.weight", q, p->n_embd, l->wq);
-        write_floats(&w, i, "attn_k.weight", kv, p->n_embd, l->wk);
-        write_floats(&w, i, "attn_v.weight", kv, p->n_embd, l->wv);
-        write_floats(&w, i, "attn_output.weight", p->n_embd, q, l->wo);
-        write_floats(&w, i, "attn_q.bias", 0, q, l->bq);
-        write_floats(&w, i, "attn_k.bias", 0, kv, l->bk);
-        write_floats(&w, i, "attn_v.bias", 0, kv, l->bv);
-        write_floats(&w, i, "attn_q_norm.weight", 0, p->head_dim, l->q_norm);
-        write_floats(&w, i, "attn_k_norm.weight", 0, p->head_dim, l->k_norm);
-        write_floats(&w, i, "ffn_norm.weight", 0, p->n_embd, l->ffn_norm);
+        write_floats(&w, m, i, "attn_norm.weight", 0, p->n_embd, l->attn_norm);
+        write_floats(&w, m, i, "attn_q.weight", q, p->n_embd, l->wq);
+        write_floats(&w, m, i, "attn_k.weight", kv, p->n_embd, l->wk);
+        write_floats(&w, m, i, "attn_v.weight", kv, p->n_embd, l->wv);
+        write_floats(&w, m, i, "attn_output.weight", p->n_embd, q, l->wo);
+        write_floats(&w, m, i, "attn_q.bias", 0, q, l->bq);
+        write_floats(&w, m, i, "attn_k.bias", 0, kv, l->bk);
+        write_floats(&w, m, i, "attn_v.bias", 0, kv, l->bv);
+        write_floats(&w, m, i, "attn_q_norm.weight", 0, p->head_dim, l->q_norm);
+        write_floats(&w, m, i, "attn_k_norm.weight", 0, p->head_dim, l->k_norm);
+        write_floats(&w, m, i, "ffn_norm.weight", 0, p->n_embd, l->ffn_norm);
         write_mlp(&w, m, i);
         if (!p->index.beside) write_index(&w, m, i);
     }
