@@ -104,8 +104,8 @@ static void every_variant_is_within_twice_the_naive_error(void **state) {
 static void lanes_choose_their_formats_independently(void **state) {
     (void)state;
     attn_case c = case_make(small_shape(4, 2, 32, 16, 3), 1, (int[]){20}, (int[]){90}, 3, false);
-    for (int kd = 0; kd < MSA_DTYPE_COUNT; kd++)
-        for (int vd = 0; vd < MSA_DTYPE_COUNT; vd++) {
+    for (int kd = 0; kd < CASE_FORMATS; kd++)
+        for (int vd = 0; vd < CASE_FORMATS; vd++) {
             case_lay_out(&c, CASE_HND, (msa_dtype)vd, 1);
             msa_lane v = c.v_lane;
             c.stored[1] = NULL; /* kept */

@@ -441,7 +441,7 @@ static void parameters_out_of_range_are_named(void **state) {
         {offsetof(msa_kv_params, first_index_layer), 3, "first_index_layer"},
         {offsetof(msa_kv_params, block), 48, "block"},
         {offsetof(msa_kv_params, block), 8, "block"},
-        {offsetof(msa_kv_params, v_dtype), 3, "values"},
+        {offsetof(msa_kv_params, v_dtype), 99, "values"},
         {offsetof(msa_kv_params, k_dtype), -1, "keys"},
     };
     msa_error err;

@@ -84,8 +84,8 @@ static void scores_are_the_canonical_sum_to_the_bit(void **state) {
         attn_case c = make_case(&shapes[s], false);
         score_table t = new_table(&c);
         for (int layout = 0; layout < CASE_LAYOUTS; layout++)
-            for (int dtype = 0; dtype < MSA_DTYPE_COUNT; dtype++) {
-                if (test_brief() && dtype != (layout + s) % MSA_DTYPE_COUNT) continue;
+            for (int dtype = 0; dtype < CASE_FORMATS; dtype++) {
+                if (test_brief() && dtype != (layout + s) % CASE_FORMATS) continue;
                 case_lay_out(&c, (case_layout)layout, (msa_dtype)dtype, 5);
                 for (int v = 0; v < n_isas; v++) {
                     assert_ok(msa_isa_use(isas[v], NULL), NULL);

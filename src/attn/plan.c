@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/format.h"
 #include "base/mem.h"
 
 #define MAX_LENGTH ((int64_t)1 << 40) /* tokens; keeps every product of offsets inside 63 bits */
@@ -312,6 +313,9 @@ msa_status plan_check_lane(const msa_plan *plan, const msa_lane *lane, const cha
     if (!lane->data) return error_set(err, MSA_E_ARG, "%s: data is NULL", name);
     if (!msa_dtype_size(lane->dtype))
         return error_set(err, MSA_E_ARG, "%s: dtype %d is not known", name, (int)lane->dtype);
+    if (format_is_narrow(lane->dtype))
+        return error_set(err, MSA_E_UNSUPPORTED, "%s: %s is not read yet", name,
+                         msa_dtype_name(lane->dtype));
     if ((uintptr_t)lane->data % (size_t)msa_dtype_size(lane->dtype))
         return error_set(err, MSA_E_ARG, "%s: data is not aligned to %d bytes", name,
                          msa_dtype_size(lane->dtype));

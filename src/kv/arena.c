@@ -2,6 +2,7 @@
 #include "kv/arena.h"
 
 #include "base/error.h"
+#include "base/format.h"
 #include "base/mem.h"
 
 /* The kernels of attn ask for value rows that are readable up to their width rounded up to 16
@@ -18,6 +19,9 @@ static msa_status check_lane(const char *name, int32_t n_heads, int32_t dim, msa
                          "the width of %s must be a multiple of 8 in 8..256, not %d", name, dim);
     if (msa_dtype_size(dtype) == 0)
         return error_set(err, MSA_E_ARG, "number format %d of %s is not known", (int)dtype, name);
+    if (format_is_narrow(dtype))
+        return error_set(err, MSA_E_UNSUPPORTED, "%s: %s is not stored yet", name,
+                         msa_dtype_name(dtype));
     return MSA_OK;
 }
 

@@ -29,6 +29,11 @@ typedef struct simd_words {
     void (*store_bf16)(uint16_t *p, const float *a);
     void (*store_f16)(uint16_t *p, const float *a);
     void (*load_i8)(const int8_t *p, float *out);
+    void (*store_i8)(int8_t *p, const float *a);
+    void (*load_e4m3)(const uint8_t *p, float scale, float *out);
+    void (*store_e4m3)(uint8_t *p, const float *a);
+    void (*load_e2m1)(const uint8_t *p, float *out);
+    void (*load_e2m1_halves)(const uint8_t *p, float *out);
     void (*low_nibbles)(const uint8_t *p, float *out);
     void (*high_nibbles)(const uint8_t *p, float *out);
     void (*set1_f16)(const uint8_t *p, float *out);
