@@ -154,7 +154,8 @@ static void the_kernel_takes_any_rows_and_tokens(void **state) {
                     panels[(j / 16 * DIM + x) * 16 + j % 16] = j < n ? k[j * DIM + x] : NAN;
             for (int rows = 1; rows <= ROWS; rows += test_brief() ? 4 : 1) {
                 scores[rows] = 77;
-                attn_kernels_get()->score_block(q, DIM, rows, DIM, panels, MSA_F32, n, scores);
+                const stored_keys keys = {.data = panels, .dtype = MSA_F32, .scale = 1};
+                attn_kernels_get()->score_block(q, DIM, rows, DIM, &keys, n, scores);
                 assert_true(scores[rows] == 77);
                 for (int i = 0; i < rows; i++) {
                     float best = -INFINITY;
