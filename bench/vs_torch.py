@@ -59,6 +59,9 @@ Lane = struct(
     ("stride_page", i64),
     ("stride_token", i64),
     ("stride_head", i64),
+    ("scale", f32),
+    ("scales", pointer),
+    *((name, i64) for name in "scale_stride_page scale_stride_token scale_stride_head".split()),
 )
 Options = struct("Options", ("n_threads", i32), ("order", ctypes.c_int), ("n_splits", i32))
 Attention = struct(

@@ -44,7 +44,7 @@ static void answers_of_another_model_seed_or_setting_are_refused(void **state) {
     p = eval_case_params(), p.session.topk = 4;
     assert_fails(eval_case_try(eval_model, p, path, &err), MSA_E_FORMAT, &err,
                  "topk 3, this run has 4");
-    p = eval_case_params(), p.session.kv_dtype = MSA_F32;
+    p = eval_case_params(), p.session.k_dtype = p.session.v_dtype = MSA_F32;
     assert_fails(eval_case_try(eval_model, p, path, &err), MSA_E_FORMAT, &err, "kv_format");
     p = eval_case_params(), p.session.dense_layers[0] = 1;
     assert_fails(eval_case_try(eval_model, p, path, &err), MSA_E_FORMAT, &err, "layers_dense");

@@ -175,8 +175,8 @@ static void every_variant_is_near_the_truth(void **state) {
     for (int i = 0; i < n; i++) {
         msa_shape shape =
             small_shape(CASES[i].hq, CASES[i].hkv, CASES[i].d, CASES[i].block, CASES[i].topk);
-        check_case(&shape, i, (msa_dtype)(i % 3), false);
-        check_case(&shape, i, (msa_dtype)((i + 1) % 3), true);
+        check_case(&shape, i, (msa_dtype)(i % CASE_FORMATS), false);
+        check_case(&shape, i, (msa_dtype)((i + 3) % CASE_FORMATS), true);
     }
 }
 

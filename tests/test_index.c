@@ -111,7 +111,7 @@ static void every_boundary_equals_the_reference(void **state) {
             attn_case c = boundary_case(boundary_shape(s), integers, 21 + (uint64_t)s);
             for (int layout = 0; layout < CASE_LAYOUTS; layout++) {
                 if (test_brief() && layout != s % CASE_LAYOUTS) continue;
-                msa_dtype dtype = (msa_dtype)((s + layout + s / 3) % MSA_DTYPE_COUNT);
+                msa_dtype dtype = (msa_dtype)((s + layout + s / 3) % CASE_FORMATS);
                 case_lay_out(&c, (case_layout)layout, dtype, 31);
                 how way = {.order = (msa_list_order)(layout % 3),
                            .layout = (msa_list_layout)(s % 2),

@@ -168,8 +168,8 @@ static void check_case(int i, msa_support support) {
     for (int r = 0; r < CASES[i].n; r++)
         q_len[r] = case_queries(CASES[i].q_len[r], CASES[i].hq / CASES[i].hkv);
     loss_case g;
-    loss_case_make(&g, shape, CASES[i].n, q_len, CASES[i].kv_len, (msa_dtype)(i % 3), support,
-                   (uint64_t)i);
+    loss_case_make(&g, shape, CASES[i].n, q_len, CASES[i].kv_len, (msa_dtype)(i % CASE_FORMATS),
+                   support, (uint64_t)i);
     take_truth(&g);
     float *lse = g.lse;
     for (int isa = 0; isa < n_isas; isa++)

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/half.h"
+#include "attn/ref.h"
 #include "kv/arena.h"
 #include "kv/store.h"
 #include "msa/kv.h"
@@ -49,13 +49,12 @@ static uint32_t stored_bits(msa_dtype dtype, float x) {
     return dtype == MSA_F32 ? f32_bits(x) : dtype == MSA_F16 ? f16_from_f32(x) : bf16_from_f32(x);
 }
 
-static uint32_t lane_bits(const msa_lane *lane, int32_t page, int64_t slot, int head, int c,
-                          int dim) {
-    int64_t at = page * lane->stride_page + head * lane->stride_head;
-    at += lane->layout == MSA_PANELS ? slot / 16 * 16 * dim + c * 16 + slot % 16
-                                     : slot * lane->stride_token + c;
-    if (lane->dtype == MSA_F32) return ((const uint32_t *)lane->data)[at];
-    return ((const uint16_t *)lane->data)[at];
+/* A row as its format gives it back. */
+static void stored_row(const msa_lane *lane, const float *from, int dim, float *to) {
+    float scale = lane->scale == 0 ? 1 : lane->scale, scales[16];
+    char codes[4 * 256];
+    format_pack_ref(lane->dtype, scale, from, dim, codes, scales);
+    format_unpack_ref(lane->dtype, scale, codes, scales, dim, to);
 }
 
 /* All of it, bit for bit. */
@@ -75,14 +74,20 @@ static void assert_twin(const msa_kv *kv, const twin *t) {
                 continue;
             }
             int dim = i == KV_LANE_INDEX ? p->index_dim : p->head_dim;
+            const msa_shape shape = {.block = p->block};
+            const msa_batch batch = {
+                .n_requests = 1, .page_table = pages, .page_table_stride = n_pages};
             for (int64_t token = 0; token < t->length; token++)
-                for (int j = 0; j < heads * dim; j++) {
-                    uint32_t found = lane_bits(&lane[i], pages[token / p->block], token % p->block,
-                                               j / dim, j % dim, dim);
-                    float value = twin_row(t, p, i, layer, token)[j];
-                    if (found != stored_bits(lane[i].dtype, value))
-                        fail_msg("layer %d lane %d token %d of %d, element %d: %x, wrote %g", layer,
-                                 i, (int)token, (int)t->length, j, found, value);
+                for (int h = 0; h < heads; h++) {
+                    float want[256];
+                    stored_row(&lane[i], twin_row(t, p, i, layer, token) + h * dim, dim, want);
+                    ref_vector row = ref_vector_of(&shape, &batch, &lane[i], dim, 0, token, h);
+                    for (int c = 0; c < dim; c++)
+                        if (f32_bits(ref_element(row, c)) != f32_bits(want[c]))
+                            fail_msg("layer %d lane %d token %d of %d, head %d, element %d: %g, "
+                                     "wrote %g",
+                                     layer, i, (int)token, (int)t->length, h, c,
+                                     (double)ref_element(row, c), (double)want[c]);
                 }
         }
     }
@@ -224,6 +229,20 @@ static void random_histories(const msa_kv_params *p, uint64_t seed, int n_steps)
     msa_kv_free(kv);
 }
 
+/* fp8, int8 and nvfp4, each in each lane; widths that leave half a group of sixteen. */
+static void narrow_histories(void) {
+    msa_kv_params p = SMALL;
+    p.n_pages = 20;
+    p.k_dtype = MSA_INT8, p.v_dtype = MSA_FP8, p.index_dtype = MSA_NVFP4, p.v_scale = 0.3f;
+    random_histories(&p, 5, 600);
+    p.k_dtype = MSA_NVFP4, p.v_dtype = MSA_INT8, p.index_dtype = MSA_FP8, p.k_scale = 3;
+    p.head_dim = 40, p.n_index_keys = 2, p.v_scale = 0;
+    random_histories(&p, 6, 600);
+    p.k_dtype = MSA_FP8, p.v_dtype = MSA_NVFP4, p.index_dtype = MSA_INT8;
+    p.head_dim = 8, p.block = 32, p.n_pages = 10;
+    random_histories(&p, 7, 600);
+}
+
 static void random_histories_match_the_dense_reference(void **state) {
     (void)state;
     msa_isa isas[MSA_ISA_COUNT], best = msa_isa_current();
@@ -242,6 +261,7 @@ static void random_histories_match_the_dense_reference(void **state) {
         p.k_dtype = MSA_F32, p.v_dtype = MSA_F16;
         p.n_index_keys = 0, p.index_dim = 0, p.n_kv_heads = 1, p.head_dim = 8;
         random_histories(&p, 3, 600);
+        narrow_histories();
     }
     msa_isa_use(best, NULL);
 }
@@ -441,7 +461,7 @@ static void parameters_out_of_range_are_named(void **state) {
         {offsetof(msa_kv_params, first_index_layer), 3, "first_index_layer"},
         {offsetof(msa_kv_params, block), 48, "block"},
         {offsetof(msa_kv_params, block), 8, "block"},
-        {offsetof(msa_kv_params, v_dtype), 3, "values"},
+        {offsetof(msa_kv_params, v_dtype), 99, "values"},
         {offsetof(msa_kv_params, k_dtype), -1, "keys"},
     };
     msa_error err;
@@ -453,6 +473,11 @@ static void parameters_out_of_range_are_named(void **state) {
         assert_null(kv);
     }
     msa_kv_params p = SMALL;
+    p.k_scale = 2; /* f16 has none */
+    assert_fails(msa_kv_create(&kv, &p, &err), MSA_E_ARG, &err, "keys: scale");
+    p.k_dtype = MSA_FP8, p.k_scale = -1;
+    assert_fails(msa_kv_create(&kv, &p, &err), MSA_E_ARG, &err, "keys: scale");
+    p = SMALL;
     p.n_pages = 0;
     assert_fails(msa_kv_create(&kv, &p, &err), MSA_E_ARG, &err, "n_pages");
     p.n_pages = INT32_MAX, p.n_kv_heads = 65536, p.n_layers = 65536, p.block = 256;

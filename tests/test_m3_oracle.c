@@ -65,7 +65,7 @@ static int free_model(void **state) {
 
 static msa_session *open_session(int32_t chunk) {
     msa_session_params p = msa_session_defaults(model);
-    p.kv_dtype = p.index_dtype = MSA_F32;
+    p.k_dtype = p.v_dtype = p.index_dtype = MSA_F32;
     p.chunk = chunk;
     msa_session *s;
     msa_error err;

@@ -98,8 +98,8 @@ static void masses_are_the_formulas_and_choose_the_blocks(void **state) {
     (void)state;
     for (int s = 0; s < N_SHAPES; s++) {
         attn_case c = make_case(&SHAPES[s]);
-        for (int dtype = 0; dtype < MSA_DTYPE_COUNT; dtype++) {
-            if (test_brief() && dtype != (s + 1) % MSA_DTYPE_COUNT) continue;
+        for (int dtype = 0; dtype < CASE_FORMATS; dtype++) {
+            if (test_brief() && dtype != (s + 1) % CASE_FORMATS) continue;
             case_lay_out(&c, dtype == 0 ? CASE_RAGGED : CASE_PANELS, (msa_dtype)dtype, 5);
             result r = run(&c, 2);
             double *exact = malloc(r.n_mass * sizeof *exact), total = 0;
@@ -126,8 +126,8 @@ static void every_isa_layout_and_thread_count_gives_the_same_bits(void **state) 
     int n_isas = isas_available(isas);
     for (int s = 0; s < N_SHAPES; s++) {
         attn_case c = make_case(&SHAPES[s]);
-        for (int dtype = 0; dtype < MSA_DTYPE_COUNT; dtype++) {
-            if (test_brief() && dtype != s % MSA_DTYPE_COUNT) continue;
+        for (int dtype = 0; dtype < CASE_FORMATS; dtype++) {
+            if (test_brief() && dtype != s % CASE_FORMATS) continue;
             assert_ok(msa_isa_use(isas[0], NULL), NULL);
             case_lay_out(&c, CASE_RAGGED, (msa_dtype)dtype, 5);
             result first = run(&c, 1);

@@ -71,8 +71,8 @@ static void every_isa_layout_and_thread_count_chooses_as_the_formula(void **stat
     for (int s = 0; s < N_SHAPES; s++) {
         attn_case c = make_case(&SHAPES[s]);
         size_t bytes = (size_t)(c.total_q * c.shape.n_kv_heads * c.shape.topk) * sizeof(int32_t);
-        for (int dtype = 0; dtype < MSA_DTYPE_COUNT; dtype++) {
-            if (test_brief() && dtype != s % MSA_DTYPE_COUNT) continue;
+        for (int dtype = 0; dtype < CASE_FORMATS; dtype++) {
+            if (test_brief() && dtype != s % CASE_FORMATS) continue;
             case_lay_out(&c, CASE_RAGGED, (msa_dtype)dtype, 5);
             int32_t *expected = reference(&c);
             for (int layout = 0; layout < CASE_LAYOUTS; layout++) {

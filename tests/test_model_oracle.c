@@ -38,7 +38,7 @@ static msa_session *open_session(msa_attn_mode attn, msa_dtype kv_dtype) {
     msa_session_params params = msa_session_defaults(model);
     params.n_ctx = 1024;
     params.attn = attn;
-    params.kv_dtype = kv_dtype;
+    params.k_dtype = params.v_dtype = kv_dtype;
     params.block = 64;
     params.topk = 16; /* the whole context */
     msa_session *s;

@@ -84,8 +84,8 @@ static void scores_are_the_canonical_sum_to_the_bit(void **state) {
         attn_case c = make_case(&shapes[s], false);
         score_table t = new_table(&c);
         for (int layout = 0; layout < CASE_LAYOUTS; layout++)
-            for (int dtype = 0; dtype < MSA_DTYPE_COUNT; dtype++) {
-                if (test_brief() && dtype != (layout + s) % MSA_DTYPE_COUNT) continue;
+            for (int dtype = 0; dtype < CASE_FORMATS; dtype++) {
+                if (test_brief() && dtype != (layout + s) % CASE_FORMATS) continue;
                 case_lay_out(&c, (case_layout)layout, (msa_dtype)dtype, 5);
                 for (int v = 0; v < n_isas; v++) {
                     assert_ok(msa_isa_use(isas[v], NULL), NULL);
@@ -154,7 +154,8 @@ static void the_kernel_takes_any_rows_and_tokens(void **state) {
                     panels[(j / 16 * DIM + x) * 16 + j % 16] = j < n ? k[j * DIM + x] : NAN;
             for (int rows = 1; rows <= ROWS; rows += test_brief() ? 4 : 1) {
                 scores[rows] = 77;
-                attn_kernels_get()->score_block(q, DIM, rows, DIM, panels, MSA_F32, n, scores);
+                const stored_keys keys = {.data = panels, .dtype = MSA_F32, .scale = 1};
+                attn_kernels_get()->score_block(q, DIM, rows, DIM, &keys, n, scores);
                 assert_true(scores[rows] == 77);
                 for (int i = 0; i < rows; i++) {
                     float best = -INFINITY;

@@ -200,7 +200,7 @@ static void one_by_one_and_chunks_select_the_same(void **state) {
     for (int i = 0; i < N_KINDS; i++)
         for (int local = 0; local < 3; local += 2) {
             msa_session_params p = session_case_params(&f, MSA_ATTN_MSA);
-            p.selector = KINDS[i], p.local = local, p.kv_dtype = p.index_dtype = MSA_F16;
+            p.selector = KINDS[i], p.local = local, p.k_dtype = p.v_dtype = p.index_dtype = MSA_F16;
             p.chunk = f.n;
             session_record whole = session_record_run(&f, &p, f.n);
             const int pieces[][2] = {{64, f.n}, {17, f.n}, {f.n, 1}};

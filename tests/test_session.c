@@ -211,7 +211,8 @@ static void parameters_are_checked_and_filled_in(void **state) {
     assert_int_equal(d.topk, 8);
     assert_int_equal(d.init, 1);
     assert_int_equal(d.local, 2);
-    assert_int_equal(d.kv_dtype, MSA_F16);
+    assert_int_equal(d.k_dtype, MSA_F16);
+    assert_int_equal(d.v_dtype, MSA_F16);
     s = session_case_start(&f, &d);
     const msa_session_params *p = msa_session_get_params(s);
     assert_int_equal(p->n_ctx, 512);
@@ -241,7 +242,8 @@ static void parameters_are_checked_and_filled_in(void **state) {
         {offsetof(msa_session_params, topk), 65, "topk"},
         {offsetof(msa_session_params, local), -1, "local"},
         {offsetof(msa_session_params, init), -1, "init"},
-        {offsetof(msa_session_params, kv_dtype), 9, "format"},
+        {offsetof(msa_session_params, k_dtype), 9, "of keys"},
+        {offsetof(msa_session_params, v_dtype), 9, "of values"},
         {offsetof(msa_session_params, index_dtype), 9, "index keys"},
         {offsetof(msa_session_params, n_threads), -1, "n_threads"},
         {offsetof(msa_session_params, chunk), -1, "chunk"},

@@ -43,7 +43,7 @@ static void an_index_branch_selects_as_the_double_reference_does(void **state) {
         assert_int_equal(p.init, t.index.init);
         assert_int_equal(p.dense_layers[0], (1 << t.n_dense_layers) - 1);
         assert_int_equal(p.index_dtype, MSA_F16);
-        p.kv_dtype = p.index_dtype = MSA_F32;
+        p.k_dtype = p.v_dtype = p.index_dtype = MSA_F32;
         session_matches_reference(&f, &p);
         p.dense_layers[0] = 8; /* those without an index attend densely all the same */
         if (t.n_layers < 4) p.dense_layers[0] = 0;
@@ -99,12 +99,26 @@ static void half_keys_and_values_stay_near(void **state) {
     for (int i = 0; i < (test_brief() ? 1 : M3); i++) {
         session_case f = session_case_family(i);
         msa_session_params p = session_case_params(&f, MSA_ATTN_DENSE);
-        p.kv_dtype = MSA_F16;
+        p.k_dtype = p.v_dtype = MSA_F16;
         session_agreement f16 = session_compare(&f, &p);
         assert_true(f16.worst <= 2e-3 * f16.largest);
-        p.kv_dtype = MSA_BF16;
+        p.k_dtype = p.v_dtype = MSA_BF16;
         session_agreement bf16 = session_compare(&f, &p);
         assert_true(bf16.worst <= 2e-2 * bf16.largest && bf16.worst > f16.worst);
+        static const struct {
+            msa_dtype k, v;
+            double most; /* twice what is found, or so */
+        } narrow[] = {{MSA_INT8, MSA_INT8, 4e-2},
+                      {MSA_FP8, MSA_FP8, 2e-1},
+                      {MSA_NVFP4, MSA_NVFP4, 5e-1},
+                      {MSA_FP8, MSA_INT8, 2e-1}};
+        for (size_t n = 0; n < sizeof narrow / sizeof *narrow; n++) {
+            p.k_dtype = narrow[n].k, p.v_dtype = narrow[n].v;
+            session_agreement agreement = session_compare(&f, &p);
+            if (!(agreement.worst <= narrow[n].most * agreement.largest))
+                fail_msg("%s keys, %s values: %g of %g", msa_dtype_name(p.k_dtype),
+                         msa_dtype_name(p.v_dtype), agreement.worst, agreement.largest);
+        }
         session_case_close(&f);
     }
 }
@@ -230,7 +244,7 @@ static void threads_give_the_same_bits(int family) {
     session_case f = session_case_family(family);
     for (int attn = 0; attn < 2; attn++) {
         msa_session_params p = session_case_params(&f, (msa_attn_mode)attn);
-        p.kv_dtype = MSA_F16;
+        p.k_dtype = p.v_dtype = MSA_F16;
         p.n_threads = 1;
         session_record one = session_record_run(&f, &p, 90);
         for (int n_threads = 2; n_threads <= 5; n_threads += 3) {

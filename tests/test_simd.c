@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/fp4.h"
 #include "base/fp8.h"
 #include "support/simd_words.h"
 #include "support/support.h"
@@ -293,6 +294,9 @@ static void bytes_load_as_whole_numbers(void **state) {
             w->load_i8((const int8_t *)in, loaded);
             w->from_i8(in, with);
             w->from_u8(in, without);
+            int8_t back[16];
+            w->store_i8(back, loaded);
+            assert_memory_equal(back, in, 16);
             for (int i = 0; i < 16; i++) {
                 assert_same(&variants[v], "load_i8", i, loaded[i], (float)(int8_t)in[i]);
                 assert_same(&variants[v], "from_i8", i, with[i], (float)(int8_t)in[i]);
@@ -339,6 +343,57 @@ static void bytes_join_differ_and_spread(void **state) {
             }
         }
     }
+}
+
+/* Every code with scales at both ends of what is allowed, and back; numbers between the codes. */
+static void e4m3_codes_load_and_store(void **state) {
+    (void)state;
+    const float scales[] = {1, 0.3f, 0x1p-64f, 0x1p64f, 1.9999999f};
+    rng r = rng_seed(77);
+    for (int v = 0; v < n_variants; v++)
+        for (int b = 0; b < 256; b += 16) {
+            uint8_t in[16], back[16];
+            float out[16];
+            for (int i = 0; i < 16; i++) in[i] = (uint8_t)(b + i);
+            for (size_t s = 0; s < sizeof scales / sizeof *scales; s++) {
+                variants[v].words->load_e4m3(in, scales[s], out);
+                for (int i = 0; i < 16; i++)
+                    assert_same(&variants[v], "load_e4m3", i, out[i],
+                                fp8_to_f32(in[i]) * scales[s]);
+            }
+            for (int i = 0; i < 16; i++) out[i] = fp8_to_f32(in[i]);
+            variants[v].words->store_e4m3(back, out);
+            assert_memory_equal(back, in, 16);
+            for (int round = 0; round < 100; round++) {
+                any_floats(&r, out, 16);
+                for (int i = 0; i < 8; i++)
+                    out[i] = ldexpf((float)rng_below(&r, 64) - 32, (int)rng_below(&r, 18) - 12);
+                variants[v].words->store_e4m3(back, out);
+                for (int i = 0; i < 16; i++)
+                    if (back[i] != fp8_from_f32(out[i]))
+                        fail_msg("%s store_e4m3: %a gives %02x; expected %02x", variants[v].name,
+                                 (double)out[i], back[i], fp8_from_f32(out[i]));
+            }
+        }
+}
+
+static void e2m1_codes_load_in_both_orders(void **state) {
+    (void)state;
+    for (int v = 0; v < n_variants; v++)
+        for (int b = 0; b < 256; b += 8) {
+            uint8_t in[8];
+            float row[16], halves[16];
+            for (int i = 0; i < 8; i++) in[i] = (uint8_t)(b + i);
+            variants[v].words->load_e2m1(in, row);
+            variants[v].words->load_e2m1_halves(in, halves);
+            for (int i = 0; i < 8; i++) {
+                float low = fp4_to_f32(in[i] & 15), high = fp4_to_f32(in[i] >> 4);
+                assert_same(&variants[v], "load_e2m1", 2 * i, row[2 * i], low);
+                assert_same(&variants[v], "load_e2m1", 2 * i + 1, row[2 * i + 1], high);
+                assert_same(&variants[v], "load_e2m1_halves", i, halves[i], low);
+                assert_same(&variants[v], "load_e2m1_halves", i + 8, halves[i + 8], high);
+            }
+        }
 }
 
 /* Scales that are halves times whole numbers up to 15, plus a half, are exact, fused or not. */
@@ -513,6 +568,8 @@ int main(void) {
         cmocka_unit_test(bytes_load_as_whole_numbers),
         cmocka_unit_test(fields_move_inside_their_bytes),
         cmocka_unit_test(bytes_join_differ_and_spread),
+        cmocka_unit_test(e4m3_codes_load_and_store),
+        cmocka_unit_test(e2m1_codes_load_in_both_orders),
         cmocka_unit_test(nibbles_scale_to_weights),
         cmocka_unit_test(neighbours_swap),
         cmocka_unit_test(fused_exponentials_are_the_same_bits_everywhere),

@@ -22,7 +22,7 @@
 #ifndef MSA_ATTN_H
 #define MSA_ATTN_H
 
-#include "msa/msa.h"
+#include "msa/format.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -63,7 +63,8 @@ typedef struct msa_batch {
     const int64_t *kv_start; /* [n_requests] */
 } msa_batch;
 
-/* How the elements of one lane (keys, values or index keys) lie. Element strides. */
+/* How the elements of one lane (keys, values or index keys) lie. Element strides; of nvfp4 two make
+ * a byte, and they are even. */
 typedef enum msa_layout {
     /* (token, head, c) at page*stride_page + token*stride_token + head*stride_head + c; contiguous
      * keys at (kv_start + token)*stride_token + head*stride_head + c. Any strides, so HND pages
@@ -71,19 +72,32 @@ typedef enum msa_layout {
     MSA_TOKENS = 0,
     /* Keys only, paged only: panels of 16 tokens, inside a panel dimension-major:
      * (token, head, c) at page*stride_page + head*stride_head + (token/16)*16*d + c*16 + token%16.
-     * What msa_kv keeps: a dot product then needs no horizontal add and no transposition. */
+     * What msa_kv keeps: a dot product then needs no horizontal add and no transposition. In nvfp4
+     * the 16 codes of a dimension are 8 bytes: token i < 8 of the panel in the low half of byte i,
+     * token i + 8 in the high half. */
     MSA_PANELS = 1
 } msa_layout;
 
+/* Elements read as format.h says, scales and all; scores and everything else come of these f32
+ * numbers, so a lane in any format gives the bits of its numbers in f32. */
 typedef struct msa_lane {
-    const void *data; /* aligned to its element size */
+    const void *data; /* aligned to msa_row_align */
     msa_dtype dtype;
     msa_layout layout;
     int64_t stride_page;  /* paged only */
     int64_t stride_token; /* MSA_TOKENS only */
     int64_t stride_head;
+    float scale; /* of the tensor, fp8 and nvfp4 only; 0 stands for 1 */
+    /* int8 and nvfp4: n scales a row, 1 f32 or ceil(dim/16) bytes of E4M3. Strides count scales.
+     * Scale g of (token, head) is at page*scale_stride_page + token*scale_stride_token +
+     * head*scale_stride_head + g (contiguous: kv_start + token, no page); of panels at
+     * page*scale_stride_page + head*scale_stride_head + (token/16)*16*n + g*16 + token%16. */
+    const void *scales; /* aligned to msa_row_scale_align; NULL in other formats */
+    int64_t scale_stride_page, scale_stride_token, scale_stride_head;
 } msa_lane;
 
+/* These lay scales out as the data, [tokens, n_heads, n], [pages, n_heads, block, n] or, of panels,
+ * [pages, n_heads, block/16, n, 16]; set `scales`, and `scale`, in what they return. */
 /* Lane of contiguous [tokens, n_heads, dim] data. */
 MSA_API msa_lane msa_lane_ragged(const void *data, msa_dtype dtype, int32_t n_heads, int32_t dim);
 /* Lane of HND pages [pages, n_heads, block, dim]. */

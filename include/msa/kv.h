@@ -9,7 +9,8 @@
  *     msa_kv_write(seq, layer, i, ...)    once per layer; tokens i.. of the reserved ones
  *     msa_kv_commit(seq, n)      now they count
  *
- * Keys and index keys lie in panels, values token-major (attn.h, msa_layout). */
+ * Keys and index keys lie in panels, values token-major (attn.h, msa_layout). The scales of int8
+ * and nvfp4 lie in the page, behind the codes. */
 #ifndef MSA_KV_H
 #define MSA_KV_H
 
@@ -29,6 +30,7 @@ typedef struct msa_kv_params {
     int32_t first_index_layer;       /* layers before it have no third lane; 0: all have one */
     int32_t block;                   /* B tokens a page */
     msa_dtype k_dtype, v_dtype, index_dtype;
+    float k_scale, v_scale, index_scale; /* of the tensors, in fp8 and nvfp4; 0 stands for 1 */
     int64_t n_pages; /* capacity of the arena: tokens / B, rounded up, plus forks */
 } msa_kv_params;
 
@@ -36,7 +38,7 @@ MSA_API msa_status msa_kv_create(msa_kv **kv, const msa_kv_params *params, msa_e
 MSA_API void msa_kv_free(msa_kv *kv); /* its sequences must be gone; NULL is fine */
 MSA_API const msa_kv_params *msa_kv_get_params(const msa_kv *kv);
 MSA_API int64_t msa_kv_pages_free(const msa_kv *kv);
-MSA_API size_t msa_kv_bytes_per_token(const msa_kv *kv); /* over all layers and lanes */
+MSA_API size_t msa_kv_bytes_per_token(const msa_kv *kv); /* all layers, lanes, scales */
 
 MSA_API msa_status msa_kv_seq_create(msa_kv_seq **seq, msa_kv *kv, msa_error *err);
 MSA_API void msa_kv_seq_free(msa_kv_seq *seq); /* gives its pages back; NULL is fine */

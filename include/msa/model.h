@@ -181,7 +181,8 @@ typedef struct msa_session_params {
     /* Bit i of the 256 set: layer i attends densely in MSA mode too. With the index selector the
      * layers that have no index branch do, whatever this says. */
     uint64_t dense_layers[4];
-    msa_dtype kv_dtype;    /* of keys and values */
+    msa_dtype k_dtype;     /* of keys */
+    msa_dtype v_dtype;     /* of values */
     msa_dtype index_dtype; /* of index keys; rounding them moves selections that are near ties */
     int32_t n_threads;     /* 0: as many as OpenMP gives */
     int32_t chunk;         /* tokens per prefill step; 0: chosen */

@@ -3,6 +3,7 @@
  *
  * libmsa runs MiniMax Sparse Attention (MSA, arXiv 2606.13392) on ordinary CPUs. The chapters:
  *   - msa.h: this page
+ *   - format.h: the formats that keys and values are stored in, there and back
  *   - attn.h: the operators on plain arrays: score, select, sparse, decode, dense, merge
  *   - grad.h: their gradients, and the loss that trains an index branch
  *   - kv.h: the paged cache of keys, values and index keys
@@ -66,17 +67,23 @@ MSA_API const char *msa_status_name(msa_status code);
 /* "0.1.0". The same as the macros, but of the library that was linked. */
 MSA_API const char *msa_version(void);
 
-/* Number formats of stored keys and values. Accumulation is always f32. */
+/* Number formats of stored keys and values. Accumulation is always f32. The last three store rows
+ * (of one head of a token) with scales: format.h says how. */
 typedef enum msa_dtype {
     MSA_F32 = 0,
-    MSA_F16 = 1,  /* IEEE binary16 */
-    MSA_BF16 = 2, /* the high half of an f32 */
+    MSA_F16 = 1,   /* IEEE binary16 */
+    MSA_BF16 = 2,  /* the high half of an f32 */
+    MSA_FP8 = 3,   /* E4M3 */
+    MSA_INT8 = 4,  /* and an f32 scale a row */
+    MSA_NVFP4 = 5, /* E2M1, and an E4M3 scale for each 16 elements of a row */
     MSA_DTYPE_COUNT
 } msa_dtype;
 
-MSA_API const char *
-msa_dtype_name(msa_dtype dtype);             /* "f32", "f16", "bf16"; "?" for anything else */
-MSA_API int msa_dtype_size(msa_dtype dtype); /* bytes per element; 0 for anything else */
+/* "f32", "f16", "bf16", "fp8", "int8", "nvfp4"; "?" for anything else. */
+MSA_API const char *msa_dtype_name(msa_dtype dtype);
+/* Bytes per element, without scales; 0 where that is no whole number (nvfp4: two to the byte) and
+ * for anything else. msa_row_bytes (format.h) counts rows of every format. */
+MSA_API int msa_dtype_size(msa_dtype dtype);
 /* Parses a name as printed by msa_dtype_name. MSA_E_ARG names what was found and what is accepted.
  */
 MSA_API msa_status msa_dtype_parse(const char *name, msa_dtype *out, msa_error *err);

@@ -78,31 +78,31 @@ void attend_tile_begin(attend_worker *w, const plan_request *request, int32_t he
 }
 
 /* 16-bit keys are widened as they are read, which costs the products a tenth; a block that meets
- * this many rows is cheaper widened once. */
+ * this many rows is cheaper widened once. Narrow formats always are. */
 #define WIDEN_ROWS 48
+
+static int is_widened(msa_dtype dtype, int n_rows) {
+    return format_is_narrow(dtype) || (dtype != MSA_F32 && n_rows >= WIDEN_ROWS);
+}
 
 /* Where the n first keys of a block can be streamed from, for n_rows rows: where they lie, or
  * widened, or packed if they lie otherwise. */
 static attend_keys open_block(attend_worker *w, int64_t block, int n, int n_rows) {
     const attend_run *run = w->run;
-    const msa_lane *k = &run->args->k, *v = &run->args->v;
-    attend_keys keys = {.k = plan_block(run->plan, k, w->request, w->head, block),
-                        .v = plan_block(run->plan, v, w->request, w->head, block),
-                        .k_dtype = k->dtype,
-                        .v_dtype = v->dtype,
-                        .v_stride = v->stride_token};
-    if (k->layout == MSA_TOKENS) {
-        run->kernels->pack_panels(keys.k, k->dtype, k->stride_token, n, w->tile.dim, w->k_panels);
-        keys.k = w->k_panels;
-        keys.k_dtype = MSA_F32;
-    } else if (k->dtype != MSA_F32 && n_rows >= WIDEN_ROWS) {
-        int panel = 16 * w->tile.dim;
-        run->kernels->pack_rows(keys.k, k->dtype, panel, (n + 15) / 16, panel, w->k_panels);
+    const msa_lane *k_lane = &run->args->k, *v_lane = &run->args->v;
+    stored_keys k = plan_stored(run->plan, k_lane, w->request, w->head, block);
+    stored_keys v = plan_stored(run->plan, v_lane, w->request, w->head, block);
+    attend_keys keys = {
+        .k = k.data, .v = v.data, .k_dtype = k.dtype, .v_dtype = v.dtype, .v_stride = v.stride};
+    if (k_lane->layout == MSA_TOKENS || is_widened(k.dtype, n_rows)) {
+        bool packed = k_lane->layout == MSA_TOKENS;
+        (packed ? run->kernels->pack_panels : run->kernels->widen_panels)(&k, n, w->tile.dim,
+                                                                          w->k_panels);
         keys.k = w->k_panels;
         keys.k_dtype = MSA_F32;
     }
-    if (w->tile.dim != w->tile.padded || (v->dtype != MSA_F32 && n_rows >= WIDEN_ROWS)) {
-        run->kernels->pack_rows(keys.v, v->dtype, v->stride_token, n, w->tile.dim, w->v_rows);
+    if (w->tile.dim != w->tile.padded || is_widened(v.dtype, n_rows)) {
+        run->kernels->pack_rows(&v, n, w->tile.dim, w->v_rows);
         keys.v = w->v_rows;
         keys.v_dtype = MSA_F32;
         keys.v_stride = w->tile.padded;

@@ -40,16 +40,14 @@ static void take_max_scores(attend_worker *w, const plan_item *item) {
     int64_t last = n_blocks * (item->split + 1) / item->n_splits;
     for (int64_t b = first; b < last; b++) {
         int64_t filled = w->request->kv_len - b * B;
-        msa_dtype dtype;
-        const void *keys =
+        stored_keys keys =
             panels_of(plan, k, w->request, w->head, b, (int)(filled < B ? filled : B), s->head_dim,
-                      w->k_panels, &dtype);
+                      (int32_t)group * w->n_queries, w->k_panels);
         for (int32_t i = 0; i < w->n_queries; i++) {
             int64_t sees = w->position[i] - b * B + 1;
             if (sees <= 0) continue;
             run->kernels->score_block(w->tile.q + i * group * s->head_dim, s->head_dim, (int)group,
-                                      s->head_dim, keys, dtype, (int)(sees < B ? sees : B),
-                                      w->block_max);
+                                      s->head_dim, &keys, (int)(sees < B ? sees : B), w->block_max);
             int64_t t = w->request->q_start + w->q_index[i];
             for (int64_t h = 0; h < group; h++) {
                 int64_t row = (w->head * group + h) * run->args->n_blocks + b;

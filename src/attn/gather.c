@@ -24,13 +24,12 @@ void gather_keys_lay_out(gather_keys *k, const msa_shape *s, int dim, int what, 
 void gather_keys_open(gather_keys *k, const msa_plan *plan, const msa_lane *lane,
                       const gather_visit *v, int32_t head) {
     const attn_kernels *kernels = attn_kernels_get();
-    const char *from = plan_block(plan, lane, v->request, head, v->block);
-    int64_t token_bytes = lane->stride_token * msa_dtype_size(lane->dtype);
-    if (k->panels)
-        kernels->pack_panels(from, lane->dtype, lane->stride_token, v->n_keys, k->dim, k->panels);
-    for (int64_t j = 0; j < v->n_keys && k->rows; j++)
-        kernels->pack_rows(from + j * token_bytes, lane->dtype, lane->stride_token, 1, k->dim,
-                           k->rows + j * k->stride);
+    stored_keys from = plan_stored(plan, lane, v->request, head, v->block);
+    if (k->panels) kernels->pack_panels(&from, v->n_keys, k->dim, k->panels);
+    for (int64_t j = 0; j < v->n_keys && k->rows; j++) {
+        kernels->pack_rows(&from, 1, k->dim, k->rows + j * k->stride);
+        from = stored_skip(&from, 1);
+    }
 }
 
 /* ---- rows ---- */

@@ -3,14 +3,16 @@
 
 #define COLUMN(isa)                                                                                \
     {                                                                                              \
-        pack_panels_##isa, pack_rows_##isa, score_block_##isa, attend_block_##isa,                 \
-            select_above_##isa, select_floor_##isa, mass_block_##isa, mass_share_##isa,            \
-            merge_parts_##isa, attend_grad_##isa, loss_lse_##isa, loss_teacher_##isa,              \
-            loss_student_##isa, e4m3_bounds_##isa, e4m3_grad_##isa, e4m3_values_##isa              \
+        pack_panels_##isa, pack_rows_##isa, widen_panels_##isa, score_block_##isa,                 \
+            attend_block_##isa, select_above_##isa, select_floor_##isa, mass_block_##isa,          \
+            mass_share_##isa, merge_parts_##isa, attend_grad_##isa, loss_lse_##isa,                \
+            loss_teacher_##isa, loss_student_##isa, e4m3_bounds_##isa, e4m3_grad_##isa,            \
+            e4m3_values_##isa                                                                      \
     }
 #define DECLARE(isa)                                                                               \
     extern pack_panels_fn pack_panels_##isa;                                                       \
     extern pack_rows_fn pack_rows_##isa;                                                           \
+    extern widen_panels_fn widen_panels_##isa;                                                     \
     extern score_block_fn score_block_##isa;                                                       \
     extern attend_block_fn attend_block_##isa;                                                     \
     extern select_above_fn select_above_##isa;                                                     \

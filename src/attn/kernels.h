@@ -8,26 +8,35 @@
 
 #include "msa/attn.h"
 
-/* Widens n_tokens tokens of `dim` elements into f32 panels [ceil(n_tokens/16)][dim][16]; lanes
- * beyond n_tokens are 0. Token i starts at src + i * stride_token elements. */
-typedef void pack_panels_fn(const void *src, msa_dtype dtype, int64_t stride_token, int n_tokens,
-                            int dim, float *panels);
+/* Some tokens of one head as a lane stores them (attn.h): rows or panels. */
+typedef struct stored_keys {
+    const void *data, *scales;
+    msa_dtype dtype;
+    float scale;                  /* of the tensor */
+    int64_t stride, scale_stride; /* rows: from token to token, in elements and in scales */
+} stored_keys;
+
+/* Widens n_tokens rows of `dim` elements into f32 panels [ceil(n_tokens/16)][dim][16]; lanes beyond
+ * n_tokens are 0. */
+typedef void pack_panels_fn(const stored_keys *rows, int n_tokens, int dim, float *panels);
 
 /* Widens rows to f32 [n_tokens][padded], padded = dim rounded up to 16, the padding 0. */
-typedef void pack_rows_fn(const void *src, msa_dtype dtype, int64_t stride_token, int n_tokens,
-                          int dim, float *rows);
+typedef void pack_rows_fn(const stored_keys *rows, int n_tokens, int dim, float *out);
+
+/* Widens the panels that hold n_tokens tokens to f32 panels. */
+typedef void widen_panels_fn(const stored_keys *panels, int n_tokens, int dim, float *out);
 
 /* scores[r] = max over the n_tokens of one block of q[r] . k in canonical arithmetic, NaN products
- * as -inf. q is [n_rows][dim] f32 with q_stride elements between rows; panels hold n_tokens >= 1
- * tokens (attn.h, MSA_PANELS); whatever lies in lanes beyond them has no effect. */
+ * as -inf. q is [n_rows][dim] f32 with q_stride elements between rows; panels, of any format but
+ * nvfp4, hold n_tokens >= 1 tokens; whatever lies in lanes beyond them has no effect. */
 typedef void score_block_fn(const float *q, int64_t q_stride, int n_rows, int dim,
-                            const void *panels, msa_dtype dtype, int n_tokens, float *scores);
+                            const stored_keys *panels, int n_tokens, float *scores);
 
 /* Keys of one block, or of a 16-aligned piece of one, all visible to the rows they meet. */
 typedef struct attend_keys {
-    const void *k; /* panels */
-    const void *v; /* rows of dim elements, v_stride apart */
-    msa_dtype k_dtype, v_dtype;
+    const void *k;              /* panels */
+    const void *v;              /* rows of dim elements, v_stride apart */
+    msa_dtype k_dtype, v_dtype; /* f32, f16 or bf16 */
     int64_t v_stride;
     int n;              /* keys, >= 1; lanes beyond have no effect */
     const void *next_k; /* the block after this one, to ask memory for; any address, never read */
@@ -66,8 +75,8 @@ typedef float select_floor_fn(const float *scores, int64_t n, int want);
  * 2^(s - m). q as in score_block; those of row r are m[r * stride] and l[r * stride]. */
 typedef struct mass_keys {
     const void *panels;
-    msa_dtype dtype;
-    int n, dim; /* n keys, >= 1; lanes beyond have no effect */
+    msa_dtype dtype; /* f32, f16 or bf16 */
+    int n, dim;      /* n keys, >= 1; lanes beyond have no effect */
     float scale_log2;
 } mass_keys;
 typedef void mass_block_fn(const mass_keys *keys, const float *q, int64_t q_stride, int n_rows,
@@ -166,6 +175,7 @@ typedef void loss_student_fn(const loss_student *s, float *scratch);
 typedef struct attn_kernels {
     pack_panels_fn *pack_panels;
     pack_rows_fn *pack_rows;
+    widen_panels_fn *widen_panels;
     score_block_fn *score_block;
     attend_block_fn *attend_block;
     select_above_fn *select_above;

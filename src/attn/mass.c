@@ -93,9 +93,10 @@ static void take_block(const mass_job *job, const plan_item *item, const mass_sp
     int64_t inside = before + s->block - 1; /* queries that see less than all of it, or none */
     int32_t whole = (int32_t)(inside < from ? from : inside < item->n_q ? inside : item->n_q);
     int64_t n_keys = whole < item->n_q ? s->block : item->n_q - before;
-    mass_keys keys = {.dim = s->head_dim, .scale_log2 = job->scale_log2};
-    keys.panels = panels_of(job->plan, &job->args->k, r, item->head, block, (int32_t)n_keys,
-                            s->head_dim, w->keys, &keys.dtype);
+    stored_keys k = panels_of(job->plan, &job->args->k, r, item->head, block, (int32_t)n_keys,
+                              s->head_dim, PANELS_WIDEN_ROWS, w->keys);
+    mass_keys keys = {
+        .panels = k.data, .dtype = k.dtype, .dim = s->head_dim, .scale_log2 = job->scale_log2};
     for (int32_t i = from; i < whole; i++)
         take_keys(job, w, keys, block, i, 1, (int32_t)(i - before + 1));
     if (whole < item->n_q) take_keys(job, w, keys, block, whole, item->n_q - whole, s->block);

@@ -95,7 +95,8 @@ static void find_means(const msa_plan *plan, const means_args *args, const means
 static void score_mean(const means_space *w, const float *mean, const float *q, int64_t stride,
                        int32_t n_rows, int32_t dim) {
     for (int32_t c = 0; c < dim; c++) w->panel[c * PANEL] = mean[c];
-    attn_kernels_get()->score_block(q, stride, n_rows, dim, w->panel, MSA_F32, 1, w->column);
+    stored_keys panel = panels_packed(w->panel);
+    attn_kernels_get()->score_block(q, stride, n_rows, dim, &panel, 1, w->column);
 }
 
 /* The first query of the item at or behind `position`; n_q if there is none. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/format.h"
 #include "base/mem.h"
 
 #define MAX_LENGTH ((int64_t)1 << 40) /* tokens; keeps every product of offsets inside 63 bits */
@@ -305,18 +306,45 @@ msa_status plan_check(const msa_plan *plan, plan_op op, msa_error *err) {
     return MSA_OK;
 }
 
+/* What lanes with scales and halved bytes need besides. */
+static msa_status check_format(const msa_lane *lane, const char *name, int32_t dim,
+                               msa_error *err) {
+    float scale;
+    msa_status status = format_check_scale(lane->dtype, lane->scale, name, &scale, err);
+    if (status) return status;
+    if (lane->dtype == MSA_NVFP4 &&
+        (lane->stride_head % 2 || lane->stride_token % 2 || lane->stride_page % 2))
+        return error_set(err, MSA_E_ARG, "%s: strides of nvfp4 must be even", name);
+    int32_t n = format_scales(lane->dtype, dim);
+    if (n == 0) return MSA_OK;
+    if (!lane->scales)
+        return error_set(err, MSA_E_ARG, "%s: scales is NULL; %s has %d a row", name,
+                         msa_dtype_name(lane->dtype), n);
+    if ((uintptr_t)lane->scales % msa_row_scale_align(lane->dtype))
+        return error_set(err, MSA_E_ARG, "%s: scales is not aligned to %zu bytes", name,
+                         msa_row_scale_align(lane->dtype));
+    if (lane->scale_stride_head < 0 || lane->scale_stride_token < 0 || lane->scale_stride_page < 0)
+        return error_set(err, MSA_E_ARG, "%s: strides of scales must not be negative", name);
+    if (lane->layout == MSA_TOKENS && lane->scale_stride_token < n)
+        return error_set(err, MSA_E_ARG, "%s: scale_stride_token is %lld; expected at least %d",
+                         name, (long long)lane->scale_stride_token, n);
+    return MSA_OK;
+}
+
 msa_status plan_check_lane(const msa_plan *plan, const msa_lane *lane, const char *name,
                            int32_t n_heads, int32_t dim, bool panels_allowed, msa_error *err) {
     int64_t block = plan->shape.block;
     if (plan->total_q == 0) return MSA_OK;
     if (!lane->data) return error_set(err, MSA_E_ARG, "%s: data is NULL", name);
-    if (!msa_dtype_size(lane->dtype))
+    if (!format_bits(lane->dtype))
         return error_set(err, MSA_E_ARG, "%s: dtype %d is not known", name, (int)lane->dtype);
-    if ((uintptr_t)lane->data % (size_t)msa_dtype_size(lane->dtype))
-        return error_set(err, MSA_E_ARG, "%s: data is not aligned to %d bytes", name,
-                         msa_dtype_size(lane->dtype));
+    if ((uintptr_t)lane->data % msa_row_align(lane->dtype))
+        return error_set(err, MSA_E_ARG, "%s: data is not aligned to %zu bytes", name,
+                         msa_row_align(lane->dtype));
     if (lane->stride_head < 0 || lane->stride_token < 0 || lane->stride_page < 0)
         return error_set(err, MSA_E_ARG, "%s: strides must not be negative", name);
+    msa_status status = check_format(lane, name, dim, err);
+    if (status) return status;
     if (lane->layout == MSA_TOKENS) {
         if (lane->stride_token < dim)
             return error_set(err, MSA_E_ARG, "%s: stride_token is %lld; expected at least %d", name,
@@ -344,28 +372,34 @@ msa_status plan_check_scale(const msa_shape *shape, float scale, float *out, msa
 }
 
 msa_lane msa_lane_ragged(const void *data, msa_dtype dtype, int32_t n_heads, int32_t dim) {
+    int32_t n = format_scales(dtype, dim);
     return (msa_lane){.data = data,
                       .dtype = dtype,
                       .layout = MSA_TOKENS,
                       .stride_token = (int64_t)n_heads * dim,
-                      .stride_head = dim};
+                      .stride_head = dim,
+                      .scale_stride_token = (int64_t)n_heads * n,
+                      .scale_stride_head = n};
 }
 
 msa_lane msa_lane_hnd(const void *data, msa_dtype dtype, int32_t n_heads, int32_t block,
                       int32_t dim) {
+    int32_t n = format_scales(dtype, dim);
     return (msa_lane){.data = data,
                       .dtype = dtype,
                       .layout = MSA_TOKENS,
                       .stride_page = (int64_t)n_heads * block * dim,
                       .stride_token = dim,
-                      .stride_head = (int64_t)block * dim};
+                      .stride_head = (int64_t)block * dim,
+                      .scale_stride_page = (int64_t)n_heads * block * n,
+                      .scale_stride_token = n,
+                      .scale_stride_head = (int64_t)block * n};
 }
 
 msa_lane msa_lane_panels(const void *data, msa_dtype dtype, int32_t n_heads, int32_t block,
                          int32_t dim) {
-    return (msa_lane){.data = data,
-                      .dtype = dtype,
-                      .layout = MSA_PANELS,
-                      .stride_page = (int64_t)n_heads * block * dim,
-                      .stride_head = (int64_t)block * dim};
+    msa_lane lane = msa_lane_hnd(data, dtype, n_heads, block, dim);
+    lane.layout = MSA_PANELS;
+    lane.stride_token = lane.scale_stride_token = 0;
+    return lane;
 }

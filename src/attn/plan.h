@@ -8,7 +8,9 @@
 
 #include <stdbool.h>
 
+#include "attn/kernels.h"
 #include "base/error.h"
+#include "base/format.h"
 #include "msa/grad.h"
 
 typedef enum plan_op {
@@ -122,7 +124,35 @@ static inline const void *plan_block(const msa_plan *plan, const msa_lane *lane,
         at += r->pages[block] * lane->stride_page;
     else
         at += (r->kv_start + block * plan->shape.block) * lane->stride_token;
-    return (const char *)lane->data + at * msa_dtype_size(lane->dtype);
+    return (const char *)lane->data + format_bytes(lane->dtype, at);
+}
+
+/* What lies n rows behind. */
+static inline stored_keys stored_skip(const stored_keys *rows, int64_t n) {
+    stored_keys next = *rows;
+    size_t size = msa_row_scale_align(rows->dtype);
+    next.data = (const char *)rows->data + format_bytes(rows->dtype, n * rows->stride);
+    if (rows->scales)
+        next.scales = (const char *)rows->scales + n * rows->scale_stride * (int64_t)size;
+    return next;
+}
+
+/* The same with its scales, and all that it takes to read it. */
+static inline stored_keys plan_stored(const msa_plan *plan, const msa_lane *lane,
+                                      const plan_request *r, int32_t head, int64_t block) {
+    int64_t at = head * lane->scale_stride_head;
+    if (r->pages)
+        at += r->pages[block] * lane->scale_stride_page;
+    else
+        at += (r->kv_start + block * plan->shape.block) * lane->scale_stride_token;
+    size_t size = msa_row_scale_align(lane->dtype);
+    return (stored_keys){.data = plan_block(plan, lane, r, head, block),
+                         .scales =
+                             lane->scales ? (const char *)lane->scales + at * (int64_t)size : NULL,
+                         .dtype = lane->dtype,
+                         .scale = lane->scale == 0 ? 1 : lane->scale,
+                         .stride = lane->stride_token,
+                         .scale_stride = lane->scale_stride_token};
 }
 
 #endif

@@ -28,7 +28,8 @@ SIMD_INLINE void product_tile(const product *p, int row, int rows, int panels, i
     tile_ahead ahead = {b + panels * p->b_panel, p->b_step * (int64_t)sizeof(float)};
     vf acc[16];
     tile_product_of(rows, panels, p->n_k, a, transposed ? 1 : p->a_stride,
-                    transposed ? p->a_stride : 1, b, MSA_F32, p->b_step, p->b_panel, 0, ahead, acc);
+                    transposed ? p->a_stride : 1, b, MSA_F32, p->b_step, p->b_panel, v_zero(), 0,
+                    ahead, acc);
     SIMD_UNROLL
     for (int i = 0; i < rows; i++) {
         if (row + i >= p->n_rows) return;

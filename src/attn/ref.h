@@ -5,7 +5,9 @@
 
 #include <stdbool.h>
 
-#include "base/half.h"
+#include "base/format.h"
+#include "base/fp4.h"
+#include "base/fp8.h"
 #include "msa/attn.h"
 
 static inline int64_t ref_q_len(const msa_batch *batch, int32_t request) {
@@ -24,34 +26,68 @@ static inline int64_t ref_kv_start(const msa_batch *batch, int32_t request) {
     return start;
 }
 
-/* One token's elements in one head of a lane. */
+/* One token's elements in one head of a lane. In panels the elements of 16 tokens lie side by side,
+ * this one's `lane` places behind the first. */
 typedef struct ref_vector {
-    const void *data;
+    const void *data, *scales;
     msa_dtype dtype;
-    int64_t first, step; /* in elements */
+    bool panels;
+    int64_t first, step, lane;       /* in elements */
+    int64_t scale_first, scale_step; /* in scales */
+    float scale;
 } ref_vector;
 
 /* dim is the width of a head. */
 static inline ref_vector ref_vector_of(const msa_shape *shape, const msa_batch *batch,
                                        const msa_lane *lane, int32_t dim, int32_t request,
                                        int64_t token, int32_t head) {
-    int64_t inside = token % shape->block, at = head * lane->stride_head;
+    int64_t inside = token % shape->block, n = format_scales(lane->dtype, dim);
+    int64_t at = head * lane->stride_head, scale = head * lane->scale_stride_head;
     if (batch->page_table) {
         int64_t row = request * batch->page_table_stride;
-        at += batch->page_table[row + token / shape->block] * lane->stride_page;
+        int64_t page = batch->page_table[row + token / shape->block];
+        at += page * lane->stride_page;
+        scale += page * lane->scale_stride_page;
     } else {
         inside = ref_kv_start(batch, request) + token;
     }
-    bool panels = lane->layout == MSA_PANELS;
-    at += panels ? inside / 16 * 16 * dim + inside % 16 : inside * lane->stride_token;
-    return (ref_vector){lane->data, lane->dtype, at, panels ? 16 : 1};
+    ref_vector v = {.data = lane->data,
+                    .scales = lane->scales,
+                    .dtype = lane->dtype,
+                    .panels = lane->layout == MSA_PANELS,
+                    .scale = lane->scale == 0 ? 1 : lane->scale};
+    v.lane = v.panels ? inside % 16 : 0;
+    v.first = at + (v.panels ? inside / 16 * 16 * dim : inside * lane->stride_token);
+    v.step = v.panels ? 16 : 1;
+    v.scale_first =
+        scale + (v.panels ? inside / 16 * 16 * n + v.lane : inside * lane->scale_stride_token);
+    v.scale_step = v.step;
+    return v;
+}
+
+/* Scales of int8 and nvfp4, as an element of its row meets them. */
+static inline float ref_scale(ref_vector v, int32_t c) {
+    if (v.dtype == MSA_INT8) return ((const float *)v.scales)[v.scale_first];
+    int64_t group = c / FORMAT_GROUP * v.scale_step;
+    return fp8_to_f32(((const uint8_t *)v.scales)[v.scale_first + group]) * v.scale;
+}
+
+static inline int ref_nibble(ref_vector v, int32_t c) {
+    int64_t at = v.first + c * v.step;
+    int64_t byte = v.panels ? at / 2 + v.lane % 8 : at / 2, high = v.panels ? v.lane / 8 : at % 2;
+    return ((const uint8_t *)v.data)[byte] >> 4 * high & 15;
 }
 
 static inline float ref_element(ref_vector v, int32_t c) {
-    int64_t at = v.first + c * v.step;
-    if (v.dtype == MSA_F32) return ((const float *)v.data)[at];
-    uint16_t half = ((const uint16_t *)v.data)[at];
-    return v.dtype == MSA_F16 ? f16_to_f32(half) : bf16_to_f32(half);
+    int64_t at = v.first + c * v.step + v.lane;
+    switch (v.dtype) {
+    case MSA_F32: return ((const float *)v.data)[at];
+    case MSA_F16: return f16_to_f32(((const uint16_t *)v.data)[at]);
+    case MSA_BF16: return bf16_to_f32(((const uint16_t *)v.data)[at]);
+    case MSA_FP8: return fp8_to_f32(((const uint8_t *)v.data)[at]) * v.scale;
+    case MSA_INT8: return ((const int8_t *)v.data)[at] * ref_scale(v, c);
+    default: return fp4_to_f32(ref_nibble(v, c)) * ref_scale(v, c);
+    }
 }
 
 /* Whether row t's list for `group` names the block; any block without a selection. */

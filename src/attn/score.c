@@ -20,20 +20,19 @@ void score_tile_block(const msa_plan *plan, const float *qi, const msa_lane *ki,
     if (whole < from) whole = from;
     int64_t n_wanted =
         (whole < tile->n_q ? last_token : position + tile->n_q - 1) - first_token + 1;
-    msa_dtype dtype;
     int32_t key_head = shape->n_index_keys == 1 ? 0 : tile->head;
-    const void *panels =
-        panels_of(plan, ki, tile->request, key_head, block, (int32_t)n_wanted, dim, space, &dtype);
+    stored_keys panels = panels_of(plan, ki, tile->request, key_head, block, (int32_t)n_wanted, dim,
+                                   (tile->n_q - from) * n_heads, space);
     score_block_fn *score_block = attn_kernels_get()->score_block;
     const float *q =
         qi + ((tile->request->q_start + tile->q_first) * shape->n_index_heads + tile->head) * dim;
     int64_t query_stride = (int64_t)shape->n_index_heads * dim;
     for (int32_t i = from; i < whole; i++, scores += n_heads)
-        score_block(q + i * query_stride, row_stride, n_heads, dim, panels, dtype,
+        score_block(q + i * query_stride, row_stride, n_heads, dim, &panels,
                     (int)(position + i - first_token + 1), scores);
     if (whole < tile->n_q)
         score_block(q + whole * query_stride, row_stride, (tile->n_q - whole) * n_heads, dim,
-                    panels, dtype, shape->block, scores);
+                    &panels, shape->block, scores);
 }
 
 /* All blocks of one tile into out[g, t, b]. */

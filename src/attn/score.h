@@ -1,8 +1,9 @@
 /* score.h: token scores and block scores of the index branch.
  *
  *   token   s[t,g,j] = qi[t,g] . ki[j], f32 in canonical arithmetic: s = 0, then for c ascending
- *           s = fma(q[c], k[c], s), keys widened exactly from their stored format. The same bits
- *           on every instruction set.
+ *           s = fma(q[c], k[c], s), k[c] the f32 number that the stored element reads as
+ *           (msa/format.h: widened exactly, then times its scale, rounded once). The same bits on
+ *           every instruction set.
  *   block   S[t,g,b] = max over the tokens j <= pos(t) of block b. A NaN product counts as -inf, a
  *           zero is +0, a block beyond pos(t) holds -inf.
  *   shapes  qi [total_q, Hi, di], keys as the lane says, S [Hi, total_q, n_blocks]

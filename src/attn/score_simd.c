@@ -14,18 +14,24 @@
 score_block_fn SIMD_NAME(score_block);
 
 typedef struct score_keys {
-    const void *panels;
+    const stored_keys *panels;
     int n_tokens, dim;
 } score_keys;
+
+/* Scales of the tokens of a panel. */
+SIMD_INLINE vf panel_scale(const stored_keys *panels, msa_dtype dtype, int p) {
+    if (dtype == MSA_INT8) return v_load((const float *)panels->scales + p * V_LANES);
+    return v_set1(panels->scale);
+}
 
 /* The products of `rows` rows with panel p of the keys. */
 SIMD_INLINE void take_panel(int rows, msa_dtype dtype, const float *q, int64_t q_stride,
                             const score_keys *keys, int p, vf *products) {
-    int64_t at = (int64_t)p * keys->dim * V_LANES;
-    const char *b = (const char *)keys->panels + at * (dtype == MSA_F32 ? 4 : 2);
-    int step = V_LANES * (dtype == MSA_F32 ? 4 : 2);
-    tile_ahead next_panel = {b + (int64_t)keys->dim * step, step};
-    tile_product(rows, 1, keys->dim, q, q_stride, b, dtype, V_LANES, 0, 1, next_panel, products);
+    int64_t step = tile_bytes(dtype, V_LANES), panel = keys->dim * step;
+    const char *b = (const char *)keys->panels->data + p * panel;
+    tile_ahead next_panel = {b + panel, step};
+    tile_product_of(rows, 1, keys->dim, q, q_stride, 1, b, dtype, V_LANES, 0,
+                    panel_scale(keys->panels, dtype, p), 1, next_panel, products);
 }
 
 SIMD_INLINE void score_rows(int rows, msa_dtype dtype, const float *q, int64_t q_stride,
@@ -65,12 +71,13 @@ SIMD_INLINE void score_format(msa_dtype dtype, const float *q, int64_t q_stride,
 }
 
 void SIMD_NAME(score_block)(const float *q, int64_t q_stride, int n_rows, int dim,
-                            const void *panels, msa_dtype dtype, int n_tokens, float *scores) {
+                            const stored_keys *panels, int n_tokens, float *scores) {
     score_keys keys = {.panels = panels, .n_tokens = n_tokens, .dim = dim};
-    if (dtype == MSA_F32)
-        score_format(MSA_F32, q, q_stride, n_rows, &keys, scores);
-    else if (dtype == MSA_F16)
-        score_format(MSA_F16, q, q_stride, n_rows, &keys, scores);
-    else
-        score_format(MSA_BF16, q, q_stride, n_rows, &keys, scores);
+    switch (panels->dtype) {
+    case MSA_F32: score_format(MSA_F32, q, q_stride, n_rows, &keys, scores); break;
+    case MSA_F16: score_format(MSA_F16, q, q_stride, n_rows, &keys, scores); break;
+    case MSA_BF16: score_format(MSA_BF16, q, q_stride, n_rows, &keys, scores); break;
+    case MSA_FP8: score_format(MSA_FP8, q, q_stride, n_rows, &keys, scores); break;
+    default: score_format(MSA_INT8, q, q_stride, n_rows, &keys, scores); break;
+    }
 }

@@ -21,10 +21,18 @@
 #endif
 #define TILE_SUMS (TILE_ROWS * TILE_PANELS)
 
-SIMD_INLINE vf tile_load(const void *p, int64_t at, msa_dtype dtype) {
+/* Sixteen elements; fp8 and int8 times scale. */
+SIMD_INLINE vf tile_load(const void *p, int64_t at, msa_dtype dtype, vf scale) {
     if (dtype == MSA_F32) return v_load((const float *)p + at);
     if (dtype == MSA_F16) return v_load_f16((const uint16_t *)p + at);
-    return v_load_bf16((const uint16_t *)p + at);
+    if (dtype == MSA_BF16) return v_load_bf16((const uint16_t *)p + at);
+    if (dtype == MSA_FP8) return v_load_e4m3((const uint8_t *)p + at, scale);
+    return v_mul(v_load_i8((const int8_t *)p + at), scale);
+}
+
+/* Bytes of n elements of what tile_load reads; dtype a constant. */
+SIMD_INLINE int64_t tile_bytes(msa_dtype dtype, int64_t n) {
+    return dtype == MSA_F32 ? 4 * n : dtype == MSA_F16 || dtype == MSA_BF16 ? 2 * n : n;
 }
 
 /* What is read after this product, asked of memory while its sums run: step k asks for the line at
@@ -37,17 +45,18 @@ typedef struct tile_ahead {
 
 /* `rows`, `panels`, `dtype`, `fused` and one of the strides of a (1) must be constants where this
  * is inlined. acc is [rows * panels]. a's element (row, k) is at row * a_row + k * a_step, b's
- * element (k, panel) at k * b_step + panel * b_panel. */
+ * element (k, panel) at k * b_step + panel * b_panel; `scale` is for every k and panel. */
 SIMD_INLINE void tile_product_of(int rows, int panels, int n_k, const float *a, int64_t a_row,
                                  int64_t a_step, const void *b, msa_dtype dtype, int64_t b_step,
-                                 int64_t b_panel, int fused, tile_ahead ahead, vf *acc) {
+                                 int64_t b_panel, vf scale, int fused, tile_ahead ahead, vf *acc) {
     SIMD_UNROLL
     for (int i = 0; i < rows * panels; i++) acc[i] = v_zero();
     for (int k = 0; k < n_k; k++) {
         vf x[8];
         __builtin_prefetch((const char *)ahead.line + k * ahead.step);
         SIMD_UNROLL
-        for (int p = 0; p < panels; p++) x[p] = tile_load(b, k * b_step + p * b_panel, dtype);
+        for (int p = 0; p < panels; p++)
+            x[p] = tile_load(b, k * b_step + p * b_panel, dtype, scale);
         SIMD_UNROLL
         for (int i = 0; i < rows; i++) {
             vf q = v_set1(a[i * a_row + k * a_step]);
@@ -59,12 +68,12 @@ SIMD_INLINE void tile_product_of(int rows, int panels, int n_k, const float *a, 
     }
 }
 
-/* The same with the rows of a side by side. */
+/* The same with the rows of a side by side, in a format without scales. */
 SIMD_INLINE void tile_product(int rows, int panels, int n_k, const float *a, int64_t a_stride,
                               const void *b, msa_dtype dtype, int64_t b_step, int64_t b_panel,
                               int fused, tile_ahead ahead, vf *acc) {
-    tile_product_of(rows, panels, n_k, a, a_stride, 1, b, dtype, b_step, b_panel, fused, ahead,
-                    acc);
+    tile_product_of(rows, panels, n_k, a, a_stride, 1, b, dtype, b_step, b_panel, v_zero(), fused,
+                    ahead, acc);
 }
 
 #endif

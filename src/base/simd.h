@@ -22,6 +22,12 @@
  *                      scale[1], offset[1] of the high halves.
  *   v_gt_bits(a, b)    bit i set where lane i of a > lane i of b (false with NaN).
  *   v_round_e4m3(a)    the nearest number of FP8 E4M3, saturating: fp8_round of base/fp8.h.
+ *   v_load_e4m3(p, scale), v_store_e4m3(p, a)
+ *                      E4M3 codes (base/fp8.h) to their numbers times scale, rounded once; scale in
+ *                      [2^-64, 2^64]. And the codes nearest to a.
+ *   v_store_i8(p, a)   whole numbers in [-128, 127] as bytes.
+ *   v_load_e2m1(p)     the E2M1 numbers (base/fp4.h) of 8 bytes, the low half of a byte first;
+ *                      v_load_e2m1_halves(p): all low halves, then all high ones.
  *   v_if_gt(a, b, x, y)  lanes of x where a > b, of y elsewhere (also with NaN).
  * `vb` is sixteen bytes, for what is packed below a byte:
  *   vb_load(p), vb_set1(x), vb_or(a, b), vb_sub(a, b)

@@ -151,6 +151,42 @@ SIMD_INLINE vf v_from_u8(vb a) {
 SIMD_INLINE vf v_load_i8(const int8_t *p) {
     return v_from_i8(vb_load((const uint8_t *)p));
 }
+SIMD_INLINE void v_store_i8(int8_t *p, vf a) { /* of whole numbers in [-128, 127] */
+    _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a.v)));
+}
+/* A code shifted by seven is an f16 2^8 too small, whose subnormals are the right ones too. */
+SIMD_INLINE vf v_load_e4m3(const uint8_t *p, vf scale) {
+    __m256i w = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)p));
+    w = _mm256_and_si256(_mm256_slli_epi16(w, 7), _mm256_set1_epi16((short)0xbf80));
+    __m256i unsigned_ = _mm256_or_si256(w, _mm256_set1_epi16((short)0x8000));
+    w = _mm256_or_si256(w, _mm256_cmpeq_epi16(unsigned_, _mm256_set1_epi16((short)0xbf80)));
+    return v_mul((vf){_mm512_cvtph_ps(w)}, v_mul(scale, v_set1(256)));
+}
+SIMD_INLINE void v_store_e4m3(uint8_t *p, vf a) {
+    vf x = v_mul(v_round_e4m3(a), v_set1(0x1p-8f));
+    __m256i h = _mm512_cvtps_ph(x.v, _MM_FROUND_TO_NEAREST_INT);
+    __m256i sign = _mm256_and_si256(_mm256_srli_epi16(h, 8), _mm256_set1_epi16(0x80));
+    __m256i code = _mm256_srli_epi16(_mm256_and_si256(h, _mm256_set1_epi16(0x7fff)), 7);
+    code = _mm256_min_epu16(code, _mm256_set1_epi16(0x7f)); /* NaN is more */
+    _mm_storeu_si128((__m128i *)p, _mm256_cvtepi16_epi8(_mm256_or_si256(code, sign)));
+}
+/* An E2M1 number is the f16 of which this is the high byte and 0 the low one. */
+SIMD_INLINE vf v_e2m1_(__m128i codes) {
+    const __m128i table = _mm_setr_epi8(0, 0x38, 0x3c, 0x3e, 0x40, 0x42, 0x44, 0x46, -128, -72, -68,
+                                        -66, -64, -62, -60, -58);
+    __m256i high = _mm256_cvtepu8_epi16(_mm_shuffle_epi8(table, codes));
+    return (vf){_mm512_cvtph_ps(_mm256_slli_epi16(high, 8))};
+}
+SIMD_INLINE vf v_load_e2m1(const uint8_t *p) {
+    __m128i w = _mm_loadl_epi64((const __m128i *)p), mask = _mm_set1_epi8(15);
+    __m128i low = _mm_and_si128(w, mask), high = _mm_and_si128(_mm_srli_epi16(w, 4), mask);
+    return v_e2m1_(_mm_unpacklo_epi8(low, high));
+}
+SIMD_INLINE vf v_load_e2m1_halves(const uint8_t *p) {
+    __m128i w = _mm_loadl_epi64((const __m128i *)p), mask = _mm_set1_epi8(15);
+    __m128i low = _mm_and_si128(w, mask), high = _mm_and_si128(_mm_srli_epi16(w, 4), mask);
+    return v_e2m1_(_mm_unpacklo_epi64(low, high));
+}
 SIMD_INLINE vf v_swap_pairs(vf a) {
     return (vf){_mm512_permute_ps(a.v, 0xb1)};
 }

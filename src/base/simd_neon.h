@@ -185,6 +185,58 @@ SIMD_INLINE vf v_from_u8(vb a) {
     return v_i16_(vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(a.v))),
                   vreinterpretq_s16_u16(vmovl_u8(vget_high_u8(a.v))));
 }
+SIMD_INLINE void v_store_i8(int8_t *p, vf a) { /* of whole numbers in [-128, 127] */
+    int16x4_t w[4];
+    V_EACH w[i] = vqmovn_s32(vcvtq_s32_f32(a.q[i]));
+    vst1_s8(p, vqmovn_s16(vcombine_s16(w[0], w[1])));
+    vst1_s8(p + 8, vqmovn_s16(vcombine_s16(w[2], w[3])));
+}
+SIMD_INLINE vf v_f16_(uint16x8_t lo, uint16x8_t hi) {
+    vf r;
+    r.q[0] = vcvt_f32_f16(vreinterpret_f16_u16(vget_low_u16(lo)));
+    r.q[1] = vcvt_f32_f16(vreinterpret_f16_u16(vget_high_u16(lo)));
+    r.q[2] = vcvt_f32_f16(vreinterpret_f16_u16(vget_low_u16(hi)));
+    r.q[3] = vcvt_f32_f16(vreinterpret_f16_u16(vget_high_u16(hi)));
+    return r;
+}
+/* A code shifted by seven is an f16 2^8 too small, whose subnormals are the right ones too. */
+SIMD_INLINE uint16x8_t v_e4m3_(int8x8_t codes) {
+    uint16x8_t w = vreinterpretq_u16_s16(vshlq_n_s16(vmovl_s8(codes), 7));
+    w = vandq_u16(w, vdupq_n_u16(0xbf80));
+    return vorrq_u16(w, vceqq_u16(vorrq_u16(w, vdupq_n_u16(0x8000)), vdupq_n_u16(0xbf80)));
+}
+SIMD_INLINE vf v_load_e4m3(const uint8_t *p, vf scale) {
+    int8x16_t w = vreinterpretq_s8_u8(vld1q_u8(p));
+    vf x = v_f16_(v_e4m3_(vget_low_s8(w)), v_e4m3_(vget_high_s8(w)));
+    return v_mul(x, v_mul(scale, v_set1(256)));
+}
+SIMD_INLINE void v_store_e4m3(uint8_t *p, vf a) {
+    vf x = v_mul(v_round_e4m3(a), v_set1(0x1p-8f));
+    SIMD_UNROLL
+    for (int i = 0; i < 4; i += 2) {
+        uint16x8_t h = vcombine_u16(vreinterpret_u16_f16(vcvt_f16_f32(x.q[i])),
+                                    vreinterpret_u16_f16(vcvt_f16_f32(x.q[i + 1])));
+        uint16x8_t sign = vandq_u16(vshrq_n_u16(h, 8), vdupq_n_u16(0x80));
+        uint16x8_t code = vshrq_n_u16(vandq_u16(h, vdupq_n_u16(0x7fff)), 7);
+        code = vminq_u16(code, vdupq_n_u16(0x7f)); /* NaN is more */
+        vst1_u8(p + 4 * i, vmovn_u16(vorrq_u16(code, sign)));
+    }
+}
+/* An E2M1 number is the f16 of which this is the high byte and 0 the low one. */
+SIMD_INLINE vf v_e2m1_(uint8x16_t codes) {
+    const uint8_t table[16] = {0,    0x38, 0x3c, 0x3e, 0x40, 0x42, 0x44, 0x46,
+                               0x80, 0xb8, 0xbc, 0xbe, 0xc0, 0xc2, 0xc4, 0xc6};
+    uint8x16_t high = vqtbl1q_u8(vld1q_u8(table), codes);
+    return v_f16_(vshll_n_u8(vget_low_u8(high), 8), vshll_n_u8(vget_high_u8(high), 8));
+}
+SIMD_INLINE vf v_load_e2m1(const uint8_t *p) {
+    uint8x8_t w = vld1_u8(p), low = vand_u8(w, vdup_n_u8(15)), high = vshr_n_u8(w, 4);
+    return v_e2m1_(vcombine_u8(vzip1_u8(low, high), vzip2_u8(low, high)));
+}
+SIMD_INLINE vf v_load_e2m1_halves(const uint8_t *p) {
+    uint8x8_t w = vld1_u8(p);
+    return v_e2m1_(vcombine_u8(vand_u8(w, vdup_n_u8(15)), vshr_n_u8(w, 4)));
+}
 SIMD_INLINE vf v_load_i8(const int8_t *p) {
     return v_from_i8(vb_load((const uint8_t *)p));
 }

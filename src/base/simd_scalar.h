@@ -3,6 +3,7 @@
  * the baseline has; the loops say the rest. */
 #include <math.h>
 
+#include "base/fp4.h"
 #include "base/fp8.h"
 
 typedef float vf_lanes __attribute__((vector_size(64), aligned(4), may_alias));
@@ -164,6 +165,26 @@ SIMD_INLINE vf v_from_u8(vb a) {
 }
 SIMD_INLINE vf v_load_i8(const int8_t *p) {
     return v_from_i8(vb_load((const uint8_t *)p));
+}
+SIMD_INLINE void v_store_i8(int8_t *p, vf a) { /* of whole numbers in [-128, 127] */
+    V_EACH p[i] = (int8_t)a.lane[i];
+}
+SIMD_INLINE vf v_load_e4m3(const uint8_t *p, vf scale) {
+    V_EACH scale.lane[i] *= fp8_to_f32(p[i]);
+    return scale;
+}
+SIMD_INLINE void v_store_e4m3(uint8_t *p, vf a) {
+    V_EACH p[i] = fp8_from_f32(a.lane[i]);
+}
+SIMD_INLINE vf v_load_e2m1(const uint8_t *p) {
+    vf r;
+    V_EACH r.lane[i] = fp4_to_f32(p[i / 2] >> i % 2 * 4 & 15);
+    return r;
+}
+SIMD_INLINE vf v_load_e2m1_halves(const uint8_t *p) {
+    vf r;
+    V_EACH r.lane[i] = fp4_to_f32(p[i % 8] >> i / 8 * 4 & 15);
+    return r;
 }
 SIMD_INLINE vf v_swap_pairs(vf a) {
     vf r;

@@ -5,6 +5,7 @@
 
 #include "cli/bench_train.h"
 #include "cli/commands.h"
+#include "cli/settings.h"
 
 #define AT(field) offsetof(bench_attn_args, field)
 
@@ -23,9 +24,9 @@ static const option SHAPE_OPTIONS[] = {
      "of them forced: last ones (default: 1)", NULL},
     {"--init", 0, OPTION_INT, AT(init), "N", 0, 64, NULL, "of them forced: first ones (default: 0)",
      NULL},
-    {"--format", 0, OPTION_CHOICE, AT(format), "F", 0, 0, "f32|f16|bf16",
+    {"--format", 0, OPTION_CHOICE, AT(format), "F", 0, 0, FORMATS,
      "stored keys and values (default: bf16)", NULL},
-    {"--index-format", 0, OPTION_CHOICE, AT(index_format), "F", 0, 0, "f32|f16|bf16",
+    {"--index-format", 0, OPTION_CHOICE, AT(index_format), "F", 0, 0, FORMATS,
      "stored index keys (default: bf16)", NULL},
 };
 

@@ -1,5 +1,6 @@
 /* bench_case.c: see bench_case.h. */
 #include "cli/bench_case.h"
+#include "cli/settings.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -92,7 +93,8 @@ work bench_work_index(const bench_case *c, const msa_shape *shape, msa_dtype ind
         keys += (double)(most * shape->block);
     }
     double rows = (double)bench_case_rows(c);
-    double key_bytes = keys * shape->n_index_keys * shape->index_dim * msa_dtype_size(index_format);
+    double key_bytes =
+        keys * shape->n_index_keys * settings_row_bytes(index_format, shape->index_dim);
     double query_bytes = 4 * rows * shape->n_index_heads * shape->index_dim;
     double id_bytes = 4 * rows * shape->n_kv_heads * shape->topk;
     return (work){2.0 * shape->n_index_heads * shape->index_dim * scored,
@@ -106,7 +108,7 @@ work bench_work_dense(const bench_case *c, const msa_shape *shape, msa_dtype for
         pairs += q * length - q * (q - 1) / 2;
         keys += length;
     }
-    double key_bytes = 2 * keys * shape->n_kv_heads * shape->head_dim * msa_dtype_size(format);
+    double key_bytes = 2 * keys * shape->n_kv_heads * settings_row_bytes(format, shape->head_dim);
     return (work){4.0 * shape->n_q_heads * shape->head_dim * pairs,
                   key_bytes + rows_bytes(c, shape)};
 }
@@ -151,7 +153,7 @@ bool bench_work_sparse(const bench_case *c, const msa_shape *shape, msa_dtype fo
     double heads = (double)shape->n_q_heads / shape->n_kv_heads;
     out->flops = 4 * heads * shape->head_dim * all.pairs;
     out->bytes =
-        2.0 * (double)all.distinct * shape->block * shape->head_dim * msa_dtype_size(format) +
+        2.0 * (double)all.distinct * shape->block * settings_row_bytes(format, shape->head_dim) +
         rows_bytes(c, shape);
     *distinct = (double)all.distinct_of_four / (double)fours;
     return true;

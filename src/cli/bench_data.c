@@ -55,50 +55,78 @@ void bench_fill_normal(uint64_t seed, float *out, size_t n) {
     for (size_t i = 0; i < n; i++) out[i] = normal(seed, i);
 }
 
-/* f32 to the bits of a 16-bit format, rounded to nearest even; normal numbers of it only. */
-static uint16_t to_half(float x, msa_dtype dtype) {
-    uint32_t u;
-    memcpy(&u, &x, sizeof u);
-    if (dtype == MSA_BF16) return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
-    uint32_t magnitude = u & 0x7fffffff;
-    if (magnitude < 0x38800000) return (uint16_t)(u >> 16 & 0x8000); /* tiny: 0 will do */
-    magnitude -= (127 - 15) << 23;
-    return (uint16_t)((u >> 16 & 0x8000) | (magnitude + 0xfff + (magnitude >> 13 & 1)) >> 13);
+/* What lanes are filled from: the codes and scales of so many normal numbers. */
+typedef struct code_table {
+    char *codes, *scales;
+    size_t code_bytes, scale_bytes;
+} code_table;
+
+static bool table_make(code_table *t, msa_dtype dtype, uint64_t seed) {
+    t->code_bytes = msa_row_bytes(dtype, TABLE_SIZE);
+    t->scale_bytes = msa_row_scale_bytes(dtype, TABLE_SIZE);
+    t->codes = malloc(t->code_bytes);
+    t->scales = malloc(t->scale_bytes + 1);
+    float *x = malloc(TABLE_SIZE * sizeof *x);
+    bool good = t->codes && t->scales && x;
+    for (size_t i = 0; i < TABLE_SIZE && good; i++) x[i] = normal(seed, i);
+    msa_rows row = {.dtype = dtype,
+                    .codes = t->codes,
+                    .stride = (int64_t)t->code_bytes,
+                    .scales = t->scales,
+                    .scale_stride = (int64_t)t->scale_bytes};
+    good = good && msa_rows_pack(&row, 1, TABLE_SIZE, x, TABLE_SIZE, NULL) == MSA_OK;
+    free(x);
+    return good;
 }
 
-/* A lane of n normal numbers: lookups in a table of 65,536 are fast enough for billions. */
-static bool fill_lane(void *lane, msa_dtype dtype, size_t n, uint64_t seed) {
-    size_t size = (size_t)msa_dtype_size(dtype);
-    char *table = malloc(TABLE_SIZE * size);
-    if (!table) return false;
-    for (size_t i = 0; i < TABLE_SIZE; i++) {
-        float x = normal(seed, i);
-        if (dtype == MSA_F32)
-            ((float *)table)[i] = x;
-        else
-            ((uint16_t *)table)[i] = to_half(x, dtype);
-    }
+static void table_free(code_table *t) {
+    free(t->codes);
+    free(t->scales);
+}
+
+/* n_bytes of a lane, `unit` bytes at a time: lookups are fast enough for billions. */
+static void fill(char *lane, size_t n_bytes, size_t unit, const char *table, size_t table_bytes,
+                 uint64_t seed) {
+    size_t entries = table_bytes / unit;
 #pragma omp parallel for schedule(static)
-    for (size_t i = 0; i < n / 4; i++) {
-        uint64_t h = hash(seed + 1, i);
-        for (size_t j = 0; j < 4; j++, h >>= TABLE_BITS) {
-            if (dtype == MSA_F32)
-                ((float *)lane)[4 * i + j] = ((const float *)table)[h & (TABLE_SIZE - 1)];
-            else
-                ((uint16_t *)lane)[4 * i + j] = ((const uint16_t *)table)[h & (TABLE_SIZE - 1)];
-        }
+    for (size_t i = 0; i < n_bytes / unit / 4; i++) {
+        uint64_t h = hash(seed, i);
+        for (size_t j = 0; j < 4; j++, h >>= TABLE_BITS)
+            memcpy(lane + (4 * i + j) * unit, table + (h & (entries - 1)) * unit, unit);
     }
-    free(table);
-    return true;
 }
 
-static size_t page_elements(const msa_shape *shape, int lane) {
-    size_t heads = (size_t)(lane < 2 ? shape->n_kv_heads : shape->n_index_keys);
-    return heads * (size_t)(lane < 2 ? shape->head_dim : shape->index_dim) * (size_t)shape->block;
+/* A lane of normal numbers, its scales behind the codes. */
+static bool fill_lane(char *lane, msa_dtype dtype, size_t code_bytes, size_t scale_bytes,
+                      uint64_t seed) {
+    code_table t;
+    bool good = table_make(&t, dtype, seed);
+    size_t unit = (size_t)msa_dtype_size(dtype);
+    if (good) fill(lane, code_bytes, unit ? unit : 1, t.codes, t.code_bytes, seed + 1);
+    unit = msa_row_scale_align(dtype);
+    if (good && scale_bytes)
+        fill(lane + code_bytes, scale_bytes, unit, t.scales, t.scale_bytes, seed + 2);
+    table_free(&t);
+    return good;
+}
+
+static int32_t lane_dim(const msa_shape *shape, int lane) {
+    return lane < 2 ? shape->head_dim : shape->index_dim;
+}
+
+/* Of n_pages pages. */
+static size_t lane_rows(const msa_shape *shape, int lane, int64_t n_pages) {
+    int32_t heads = lane < 2 ? shape->n_kv_heads : shape->n_index_keys;
+    return (size_t)heads * (size_t)shape->block * (size_t)n_pages;
+}
+
+static size_t code_bytes(const msa_shape *shape, msa_dtype dtype, int lane, int64_t n_pages) {
+    return lane_rows(shape, lane, n_pages) * msa_row_bytes(dtype, lane_dim(shape, lane));
 }
 
 static size_t lane_bytes(const msa_shape *shape, msa_dtype dtype, int lane, int64_t n_pages) {
-    return page_elements(shape, lane) * (size_t)msa_dtype_size(dtype) * (size_t)n_pages;
+    return code_bytes(shape, dtype, lane, n_pages) +
+           lane_rows(shape, lane, n_pages) * msa_row_scale_bytes(dtype, lane_dim(shape, lane));
 }
 
 size_t bench_data_bytes(const msa_shape *shape, msa_dtype format, msa_dtype index_format,
@@ -132,8 +160,9 @@ msa_status bench_data_create(bench_data *data, const msa_shape *shape, msa_dtype
         msa_dtype dtype = lane < 2 ? format : index_format;
         data->lane_bytes[lane] = lane_bytes(shape, dtype, lane, n_pages);
         data->lanes[lane] = bench_alloc(data->lane_bytes[lane]);
+        size_t codes = code_bytes(shape, dtype, lane, n_pages);
         good = data->lanes[lane] &&
-               fill_lane(data->lanes[lane], dtype, page_elements(shape, lane) * (size_t)n_pages,
+               fill_lane(data->lanes[lane], dtype, codes, data->lane_bytes[lane] - codes,
                          data->seed + 10 * (uint64_t)(lane + 1));
         data->n_bytes += data->lane_bytes[lane];
     }
@@ -149,6 +178,11 @@ msa_status bench_data_create(bench_data *data, const msa_shape *shape, msa_dtype
         msa_lane_hnd(data->lanes[1], format, shape->n_kv_heads, shape->block, shape->head_dim);
     data->ki = msa_lane_panels(data->lanes[2], index_format, shape->n_index_keys, shape->block,
                                shape->index_dim);
+    msa_lane *lanes[] = {&data->k, &data->v, &data->ki};
+    for (int lane = 0; lane < 3; lane++) {
+        size_t codes = code_bytes(shape, lanes[lane]->dtype, lane, n_pages);
+        if (codes < data->lane_bytes[lane]) lanes[lane]->scales = (char *)data->lanes[lane] + codes;
+    }
     return MSA_OK;
 }
 
@@ -159,20 +193,46 @@ void bench_data_free(bench_data *data) {
     *data = (bench_data){0};
 }
 
+/* The codes of a row, and its scales, as those of token 0 of a panel. */
+static void put_first_token(const msa_lane *lane, int64_t at, int64_t scale_at, int32_t dim,
+                            const char *codes, const char *scales) {
+    size_t unit = (size_t)msa_dtype_size(lane->dtype),
+           scale_unit = msa_row_scale_align(lane->dtype);
+    char *data = (char *)lane->data, *to = (char *)lane->scales;
+    for (int64_t c = 0; c < dim; c++) {
+        if (unit) {
+            memcpy(data + (size_t)(at + 16 * c) * unit, codes + (size_t)c * unit, unit);
+            continue;
+        }
+        char *byte = data + (at + 16 * c) / 2; /* nvfp4: its low half */
+        *byte = (char)((*byte & 0xf0) | (codes[c / 2] >> c % 2 * 4 & 15));
+    }
+    size_t n = msa_row_scale_bytes(lane->dtype, dim) / scale_unit;
+    for (size_t g = 0; g < n; g++)
+        memcpy(to + ((size_t)scale_at + 16 * g) * scale_unit, scales + g * scale_unit, scale_unit);
+}
+
 void bench_data_set_sink(const bench_data *data, int32_t page, bool on) {
     const msa_shape *shape = &data->shape;
-    for (int64_t head = 0; head < shape->n_index_keys; head++)
-        for (int64_t c = 0; c < shape->index_dim; c++) {
-            int64_t at = page * data->ki.stride_page + head * data->ki.stride_head + c * 16;
-            float x = on ? 0 : normal(data->seed, (uint64_t)at);
+    const msa_lane *ki = &data->ki;
+    int32_t dim = shape->index_dim;
+    float x[256], codes[256], scales[16];
+    msa_rows row = {.dtype = ki->dtype,
+                    .codes = codes,
+                    .stride = sizeof codes,
+                    .scales = scales,
+                    .scale_stride = sizeof scales};
+    for (int64_t head = 0; head < shape->n_index_keys; head++) {
+        int64_t at = page * ki->stride_page + head * ki->stride_head;
+        for (int64_t c = 0; c < dim; c++) {
+            x[c] = on ? 0 : normal(data->seed, (uint64_t)(at + c * 16));
             for (int64_t g = 0; on && g < shape->n_index_heads; g++)
-                if (shape->n_index_keys == 1 || g == head)
-                    x += data->sink[g * shape->index_dim + c];
-            if (data->index_format == MSA_F32)
-                ((float *)data->lanes[2])[at] = x;
-            else
-                ((uint16_t *)data->lanes[2])[at] = to_half(x, data->index_format);
+                if (shape->n_index_keys == 1 || g == head) x[c] += data->sink[g * dim + c];
         }
+        if (msa_rows_pack(&row, 1, dim, x, dim, NULL) == MSA_OK)
+            put_first_token(ki, at, page * ki->scale_stride_page + head * ki->scale_stride_head,
+                            dim, (const char *)codes, (const char *)scales);
+    }
 }
 
 void bench_data_queries(const bench_data *data, uint64_t seed, int64_t n, float *q, float *qi) {

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cli/interrupt.h"
+#include "cli/settings.h"
 
 enum { VARIANTS_MAX = 16, STRETCHES_MAX = 16, CALLS_MAX = 24, ROUNDS_MIN = 3 };
 #define ROUND_S 0.02 /* an operator has its turn for this long, one call at least */
@@ -39,8 +40,8 @@ static double last_level_cache_bytes(void) {
 
 int64_t bench_pages_wanted(const bench_case *c, const msa_shape *shape, msa_dtype index_format) {
     int64_t pages = bench_case_pages(c, shape->block);
-    double bytes = (double)pages * shape->block * shape->n_index_keys * shape->index_dim *
-                   msa_dtype_size(index_format);
+    double bytes = (double)pages * shape->block * shape->n_index_keys *
+                   settings_row_bytes(index_format, shape->index_dim);
     double stretches = 1 + 2 * last_level_cache_bytes() / bytes;
     return pages * (int64_t)(stretches < STRETCHES_MAX ? stretches : STRETCHES_MAX);
 }

@@ -200,8 +200,9 @@ static void print_model(const json_t *facts, const msa_session_params *params,
            i->chat_template);
     print_index(i);
     print_experts(i);
-    printf("cache      %s a token in %s%s, %s for %d tokens\n", token,
-           msa_dtype_name(params->kv_dtype), indexed, full, params->n_ctx);
+    settings_formats(params, text, sizeof text);
+    printf("cache      %s a token in %s%s, %s for %d tokens\n", token, text, indexed, full,
+           params->n_ctx);
     json_array_foreach(json_object_get(facts, "layers"), at, row) {
         int32_t first = (int32_t)json_integer_value(json_object_get(row, "first")),
                 last = (int32_t)json_integer_value(json_object_get(row, "last"));

@@ -113,14 +113,26 @@ static const option ATTENTION_OPTIONS[] = {
      .kind = OPTION_CHOICE,
      .offset = offsetof(settings_args, kv_format),
      .argument = "F",
-     .choices = "f32|f16|bf16",
+     .choices = FORMATS,
      .help = "stored keys and values (default: f16)"},
+    {.name = "--k-format",
+     .kind = OPTION_CHOICE,
+     .offset = offsetof(settings_args, k_format),
+     .argument = "F",
+     .choices = FORMATS,
+     .help = "stored keys (default: as --kv-format)"},
+    {.name = "--v-format",
+     .kind = OPTION_CHOICE,
+     .offset = offsetof(settings_args, v_format),
+     .argument = "F",
+     .choices = FORMATS,
+     .help = "stored values (default: as --kv-format)"},
     {.name = "--index-format",
      .kind = OPTION_CHOICE,
      .offset = offsetof(settings_args, index_format),
      .argument = "F",
-     .choices = "f32|f16|bf16",
-     .help = "stored index keys (default: as --kv-format)"},
+     .choices = FORMATS,
+     .help = "stored index keys (default: as the keys)"},
     {.name = "--chunk",
      .kind = OPTION_INT,
      .offset = offsetof(settings_args, chunk),
@@ -136,6 +148,8 @@ settings_args settings_unset(void) {
                            .selector = -1,
                            .block = -1,
                            .kv_format = -1,
+                           .k_format = -1,
+                           .v_format = -1,
                            .index_format = -1,
                            .n_ctx = OPTION_UNSET,
                            .topk = OPTION_UNSET,
@@ -183,9 +197,10 @@ msa_status settings_params(const settings_args *args, const msa_model *model,
     if (args->selector >= 0) params->selector = (msa_selector)args->selector;
     params->seed = (uint64_t)args->seed;
     if (args->block >= 0) params->block = 16 << args->block;
-    if (args->kv_format >= 0) params->kv_dtype = (msa_dtype)args->kv_format;
-    params->index_dtype =
-        args->index_format >= 0 ? (msa_dtype)args->index_format : params->kv_dtype;
+    if (args->kv_format >= 0) params->k_dtype = params->v_dtype = (msa_dtype)args->kv_format;
+    if (args->k_format >= 0) params->k_dtype = (msa_dtype)args->k_format;
+    if (args->v_format >= 0) params->v_dtype = (msa_dtype)args->v_format;
+    params->index_dtype = args->index_format >= 0 ? (msa_dtype)args->index_format : params->k_dtype;
     take(args->n_ctx, &params->n_ctx);
     take(args->topk, &params->topk);
     take(args->local, &params->local);
@@ -223,6 +238,12 @@ const char *settings_selector(const msa_session_params *params, const msa_model 
     return msa_selector_name(params->selector);
 }
 
+void settings_formats(const msa_session_params *params, char *text, size_t size) {
+    const char *k = msa_dtype_name(params->k_dtype), *v = msa_dtype_name(params->v_dtype);
+    bool one = params->k_dtype == params->v_dtype;
+    snprintf(text, size, "%s%s%s", k, one ? "" : "/", one ? "" : v);
+}
+
 /* "0-2,5": the layers that are dense. */
 static void list_dense(const msa_session_params *params, int32_t n_layers, char *text,
                        size_t size) {
@@ -242,8 +263,8 @@ static void list_dense(const msa_session_params *params, int32_t n_layers, char 
 
 void settings_describe(const msa_session_params *params, const msa_model *model, char *text,
                        size_t size) {
-    const char *format = msa_dtype_name(params->kv_dtype);
-    char layers[256];
+    char layers[256], format[32];
+    settings_formats(params, format, sizeof format);
     if (params->attn == MSA_ATTN_DENSE) {
         snprintf(text, size, "dense; keys and values %s", format);
         return;
@@ -258,25 +279,30 @@ void settings_describe(const msa_session_params *params, const msa_model *model,
 }
 
 json_t *settings_json(const msa_session_params *params, const msa_model *model) {
+    char layers[256], format[32];
+    settings_formats(params, format, sizeof format);
     if (params->attn == MSA_ATTN_DENSE)
         return json_pack("{s:s, s:i, s:s}", "attn", "dense", "n_ctx", params->n_ctx, "kv_format",
-                         msa_dtype_name(params->kv_dtype));
-    char layers[256];
+                         format);
     list_dense(params, msa_model_get_info(model)->n_layers, layers, sizeof layers);
-    json_t *json =
-        json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:s, s:i, s:s}", "attn", "msa", "selector",
-                  settings_selector(params, model), "block", params->block, "topk", params->topk,
-                  "local", params->local, "init", params->init, "layers_dense", layers, "n_ctx",
-                  params->n_ctx, "kv_format", msa_dtype_name(params->kv_dtype));
+    json_t *json = json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:s, s:i, s:s}", "attn", "msa",
+                             "selector", settings_selector(params, model), "block", params->block,
+                             "topk", params->topk, "local", params->local, "init", params->init,
+                             "layers_dense", layers, "n_ctx", params->n_ctx, "kv_format", format);
     if (json && params->selector == MSA_SELECTOR_RANDOM)
         json_object_set_new(json, "selector_seed", json_integer((json_int_t)params->seed));
     return json;
 }
 
+double settings_row_bytes(msa_dtype dtype, int32_t dim) {
+    return (double)(msa_row_bytes(dtype, dim) + msa_row_scale_bytes(dtype, dim));
+}
+
 double settings_bytes_per_token(const msa_session_params *params, const msa_model *model) {
     const msa_model_info *info = msa_model_get_info(model);
-    return 2.0 * info->n_layers * info->n_kv_heads * info->head_dim *
-           msa_dtype_size(params->kv_dtype);
+    return (double)info->n_layers * info->n_kv_heads *
+           (settings_row_bytes(params->k_dtype, info->head_dim) +
+            settings_row_bytes(params->v_dtype, info->head_dim));
 }
 
 static bool uses_index(const msa_session_params *params, const msa_model *model) {
@@ -286,10 +312,10 @@ static bool uses_index(const msa_session_params *params, const msa_model *model)
 double settings_index_bytes_per_token(const msa_session_params *params, const msa_model *model) {
     const msa_model_info *info = msa_model_get_info(model);
     if (params->attn == MSA_ATTN_MSA && params->selector == MSA_SELECTOR_SHARED)
-        return (double)info->n_layers * info->head_dim * msa_dtype_size(params->index_dtype);
+        return info->n_layers * settings_row_bytes(params->index_dtype, info->head_dim);
     if (!uses_index(params, model)) return 0;
-    return (double)(info->n_layers - info->n_dense_layers) * info->index_dim *
-           msa_dtype_size(params->index_dtype);
+    return (info->n_layers - info->n_dense_layers) *
+           settings_row_bytes(params->index_dtype, info->index_dim);
 }
 
 static void warn_of_numbers(const msa_session_params *p, const msa_model *model) {

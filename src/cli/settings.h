@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 #include "cli/options.h"
+#include "msa/format.h"
 #include "msa/model.h"
 
 typedef struct model_args {
@@ -13,13 +14,17 @@ typedef struct model_args {
     const char *index; /* file of an index branch; NULL: not given */
 } model_args;
 
+/* Choices of an option that names a format, in the order of msa_dtype. */
+#define FORMATS "f32|f16|bf16|fp8|int8|nvfp4"
+
 /* with_index: --index is among the flags. */
 option_group model_group(model_args *args, bool with_index);
 /* Loads it, and the index branch beside it; a missing -m is an error that says so. */
 msa_status model_open(const model_args *args, msa_model **model, msa_error *err);
 
 typedef struct settings_args {
-    int attn, selector, block, kv_format, index_format; /* index of the choice; -1: not given */
+    int attn, selector, block; /* index of the choice; -1: not given */
+    int kv_format, k_format, v_format, index_format;
     int64_t n_ctx, topk, local, init, chunk, seed;
     option_ints layers_dense;
 } settings_args;
@@ -40,12 +45,15 @@ msa_status settings_check_room(const msa_session_params *params, const msa_model
  */
 void settings_describe(const msa_session_params *params, const msa_model *model, char *text,
                        size_t size);
+/* Formats of keys and values: "f16", or "int8/fp8" where they differ. */
+void settings_formats(const msa_session_params *params, char *text, size_t size);
 /* Its name as --selector has it; of AUTO the one it means for this model. */
 const char *settings_selector(const msa_session_params *params, const msa_model *model);
 bool settings_is_dense(const msa_session_params *params, int32_t layer);
 /* The same as an object; NULL without memory. */
 json_t *settings_json(const msa_session_params *params, const msa_model *model);
-/* Bytes of keys and values of one token over all layers, and of its index keys. */
+/* Bytes of keys and values of one token over all layers, and of its index keys, scales included. */
+double settings_row_bytes(msa_dtype dtype, int32_t dim); /* of one row of one head */
 double settings_bytes_per_token(const msa_session_params *params, const msa_model *model);
 double settings_index_bytes_per_token(const msa_session_params *params, const msa_model *model);
 

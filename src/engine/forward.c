@@ -20,8 +20,8 @@ static msa_status create_kv(forward *f, const weights *w, const msa_session_para
                         .n_kv_heads = a->n_kv_heads,
                         .head_dim = a->head_dim,
                         .block = params->block,
-                        .k_dtype = params->kv_dtype,
-                        .v_dtype = params->kv_dtype,
+                        .k_dtype = params->k_dtype,
+                        .v_dtype = params->v_dtype,
                         .index_dtype = params->index_dtype,
                         .n_pages = params->kv_pages};
     if (params->attn == MSA_ATTN_MSA && selector_has_lane(params->selector)) {

@@ -2,6 +2,7 @@
 #include <omp.h>
 
 #include "base/error.h"
+#include "base/format.h"
 #include "engine/session.h"
 
 /* Tokens per prefill step. */
@@ -16,7 +17,8 @@ const char *msa_selector_name(msa_selector kind) {
 msa_session_params msa_session_defaults(const msa_model *model) {
     if (!model) return (msa_session_params){0};
     const msa_model_info *info = msa_model_get_info(model);
-    msa_session_params p = {.attn = MSA_ATTN_MSA, .kv_dtype = MSA_F16, .index_dtype = MSA_F16};
+    msa_session_params p = {
+        .attn = MSA_ATTN_MSA, .k_dtype = MSA_F16, .v_dtype = MSA_F16, .index_dtype = MSA_F16};
     if (info->has_index) {
         p.block = info->index_block;
         p.topk = info->index_topk;
@@ -48,6 +50,11 @@ static msa_status check_selector(const msa_session_params *p, const msa_model *m
     return MSA_OK;
 }
 
+static msa_status check_format(const char *what, msa_dtype dtype, msa_error *err) {
+    if (format_bits(dtype)) return MSA_OK;
+    return error_set(err, MSA_E_ARG, "number format %d of %s is not known", (int)dtype, what);
+}
+
 static msa_status check_numbers(const msa_session_params *p, msa_error *err) {
     if (p->n_ctx < 0)
         return error_set(err, MSA_E_ARG, "n_ctx must be 0 (as trained) or more, not %d", p->n_ctx);
@@ -60,13 +67,9 @@ static msa_status check_numbers(const msa_session_params *p, msa_error *err) {
                          (long long)p->kv_pages);
     if (p->attn != MSA_ATTN_DENSE && p->attn != MSA_ATTN_MSA)
         return error_set(err, MSA_E_ARG, "attention mode %d is not known", (int)p->attn);
-    if (msa_dtype_size(p->kv_dtype) == 0)
-        return error_set(err, MSA_E_ARG, "number format %d of keys and values is not known",
-                         (int)p->kv_dtype);
-    if (msa_dtype_size(p->index_dtype) == 0)
-        return error_set(err, MSA_E_ARG, "number format %d of index keys is not known",
-                         (int)p->index_dtype);
-    return MSA_OK;
+    msa_status status = check_format("keys", p->k_dtype, err);
+    if (!status) status = check_format("values", p->v_dtype, err);
+    return status ? status : check_format("index keys", p->index_dtype, err);
 }
 
 static msa_status check_dense_layers(const msa_session_params *p, int32_t n_layers,

@@ -25,6 +25,12 @@ static json_t *layers_hex(const uint64_t layers[4]) {
     return json_string(text);
 }
 
+/* "f16", or "int8/fp8" where values have another format than keys. */
+static json_t *formats(const msa_session_params *s) {
+    const char *k = msa_dtype_name(s->k_dtype), *v = msa_dtype_name(s->v_dtype);
+    return s->k_dtype == s->v_dtype ? json_string(k) : json_sprintf("%s/%s", k, v);
+}
+
 /* What an answer depends on besides the names in its own record. Threads and chunks are not in. */
 static json_t *make_header(const msa_eval *e, const msa_eval_params *p, const stamp *is) {
     const msa_session_params *s = &e->session;
@@ -32,15 +38,15 @@ static json_t *make_header(const msa_eval *e, const msa_eval_params *p, const st
     json_t *text = a->has_text ? hex(a->text.fingerprint) : json_string("noise");
     return json_pack(
         "{s:i, s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:i, s:i, s:i, s:i, "
-        "s:I, s:o, s:s, s:s}",
+        "s:I, s:o, s:o, s:s}",
         "msa_eval", 1, "architecture", msa_model_get_info(e->model)->architecture, "model",
         hex(is->weights), "numbers", hex(is->numbers), "tokenizer", hex(is->tokenizer), "chat",
         e->info.chat, "chat_template", hex(a->chat ? is->chat : 0), "seed", hex(p->seed), "text",
         text, "squad", hex(a->squad.fingerprint), "hotpotqa", hex(a->hotpotqa.fingerprint), "items",
         (json_int_t)p->n_items, "questions", (json_int_t)p->n_questions, "block", s->block, "topk",
         s->topk, "local", s->local, "init", s->init, "selection_seed", (json_int_t)s->seed,
-        "layers_dense", layers_hex(s->dense_layers), "kv_format", msa_dtype_name(s->kv_dtype),
-        "index_format", msa_dtype_name(s->index_dtype));
+        "layers_dense", layers_hex(s->dense_layers), "kv_format", formats(s), "index_format",
+        msa_dtype_name(s->index_dtype));
 }
 
 /* ---- records --------------------------------------------------------------------------------- */

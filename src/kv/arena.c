@@ -2,6 +2,7 @@
 #include "kv/arena.h"
 
 #include "base/error.h"
+#include "base/format.h"
 #include "base/mem.h"
 
 /* The kernels of attn ask for value rows that are readable up to their width rounded up to 16
@@ -10,15 +11,15 @@
 #define READABLE_BEHIND MEM_ALIGN
 
 static msa_status check_lane(const char *name, int32_t n_heads, int32_t dim, msa_dtype dtype,
-                             msa_error *err) {
+                             float scale, msa_error *err) {
     if (n_heads < 1 || n_heads > 65536)
         return error_set(err, MSA_E_ARG, "%s must have 1..65536 heads, not %d", name, n_heads);
     if (dim < 8 || dim > 256 || dim % 8)
         return error_set(err, MSA_E_ARG,
                          "the width of %s must be a multiple of 8 in 8..256, not %d", name, dim);
-    if (msa_dtype_size(dtype) == 0)
+    if (format_bits(dtype) == 0)
         return error_set(err, MSA_E_ARG, "number format %d of %s is not known", (int)dtype, name);
-    return MSA_OK;
+    return format_check_scale(dtype, scale, name, &scale, err);
 }
 
 static msa_status check_params(const msa_kv_params *p, msa_error *err) {
@@ -30,10 +31,12 @@ static msa_status check_params(const msa_kv_params *p, msa_error *err) {
     if (p->n_pages < 1 || p->n_pages > INT32_MAX)
         return error_set(err, MSA_E_ARG, "n_pages must be in 1..2147483647, not %lld",
                          (long long)p->n_pages);
-    msa_status status = check_lane("keys", p->n_kv_heads, p->head_dim, p->k_dtype, err);
-    if (!status) status = check_lane("values", p->n_kv_heads, p->head_dim, p->v_dtype, err);
+    msa_status status = check_lane("keys", p->n_kv_heads, p->head_dim, p->k_dtype, p->k_scale, err);
+    if (!status)
+        status = check_lane("values", p->n_kv_heads, p->head_dim, p->v_dtype, p->v_scale, err);
     if (!status && (p->n_index_keys != 0 || p->index_dim != 0))
-        status = check_lane("index keys", p->n_index_keys, p->index_dim, p->index_dtype, err);
+        status = check_lane("index keys", p->n_index_keys, p->index_dim, p->index_dtype,
+                            p->index_scale, err);
     if (!status && (p->first_index_layer < 0 || p->first_index_layer > p->n_layers))
         status = error_set(err, MSA_E_ARG, "first_index_layer must be in 0..%d, not %d",
                            p->n_layers, p->first_index_layer);
@@ -44,14 +47,20 @@ static msa_status check_params(const msa_kv_params *p, msa_error *err) {
 static bool lay_out(msa_kv *kv) {
     const msa_kv_params *p = &kv->params;
     size_t size[KV_LANES], layer = 0, main, index;
-    kv->lane[KV_LANE_K] = (kv_lane){p->k_dtype, p->n_kv_heads, p->head_dim, 0, 0, 0};
-    kv->lane[KV_LANE_V] = (kv_lane){p->v_dtype, p->n_kv_heads, p->head_dim, 0, 0, 0};
-    kv->lane[KV_LANE_INDEX] = (kv_lane){p->index_dtype, p->n_index_keys, p->index_dim, 0, 0, 0};
+    kv->lane[KV_LANE_K] = (kv_lane){
+        .dtype = p->k_dtype, .n_heads = p->n_kv_heads, .dim = p->head_dim, .scale = p->k_scale};
+    kv->lane[KV_LANE_V] = (kv_lane){
+        .dtype = p->v_dtype, .n_heads = p->n_kv_heads, .dim = p->head_dim, .scale = p->v_scale};
+    kv->lane[KV_LANE_INDEX] = (kv_lane){.dtype = p->index_dtype,
+                                        .n_heads = p->n_index_keys,
+                                        .dim = p->index_dim,
+                                        .scale = p->index_scale};
     for (int i = 0; i < KV_LANES; i++) {
         kv_lane *lane = &kv->lane[i];
-        lane->page_elems = (int64_t)lane->n_heads * p->block * lane->dim;
-        lane->page_bytes =
-            lane->n_heads ? (size_t)lane->page_elems * (size_t)msa_dtype_size(lane->dtype) : 0;
+        size_t rows = (size_t)lane->n_heads * (size_t)p->block;
+        if (lane->scale == 0) lane->scale = 1;
+        lane->code_bytes = rows * msa_row_bytes(lane->dtype, lane->dim);
+        lane->page_bytes = lane->code_bytes + rows * msa_row_scale_bytes(lane->dtype, lane->dim);
         lane->offset = layer;
         if (!size_mul(lane->page_bytes, (size_t)p->n_pages, &size[i]) ||
             !size_add(layer, size[i], &layer))
@@ -121,14 +130,20 @@ static msa_lane view_lane(const msa_kv *kv, int32_t layer, int which) {
     const kv_lane *lane = &kv->lane[which];
     if (layer < 0 || layer >= kv->params.n_layers || !kv_lane_exists(kv, layer, which))
         return (msa_lane){0};
-    return (msa_lane){
-        .data = kv_lane_start(kv, layer, which),
-        .dtype = lane->dtype,
-        .layout = which == KV_LANE_V ? MSA_TOKENS : MSA_PANELS,
-        .stride_page = lane->page_elems,
-        .stride_token = which == KV_LANE_V ? lane->dim : 0,
-        .stride_head = (int64_t)kv->params.block * lane->dim,
-    };
+    const char *data = kv_lane_start(kv, layer, which);
+    int32_t heads = lane->n_heads, block = kv->params.block, dim = lane->dim;
+    msa_lane view = which == KV_LANE_V ? msa_lane_hnd(data, lane->dtype, heads, block, dim)
+                                       : msa_lane_panels(data, lane->dtype, heads, block, dim);
+    size_t scale_bytes = lane->page_bytes - lane->code_bytes;
+    if (format_is_narrow(lane->dtype)) { /* bytes are elements, or two, and scales, or four */
+        view.stride_page = (int64_t)lane->page_bytes * 8 / format_bits(lane->dtype);
+        view.scale = lane->dtype == MSA_INT8 ? 0 : lane->scale;
+    }
+    if (scale_bytes) {
+        view.scales = data + lane->code_bytes;
+        view.scale_stride_page = (int64_t)(lane->page_bytes / msa_row_scale_align(lane->dtype));
+    }
+    return view;
 }
 
 void msa_kv_lanes(const msa_kv *kv, int32_t layer, msa_lane *k, msa_lane *v, msa_lane *index) {

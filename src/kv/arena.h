@@ -16,9 +16,10 @@ enum { KV_LANE_K, KV_LANE_V, KV_LANE_INDEX, KV_LANES };
 typedef struct kv_lane {
     msa_dtype dtype;
     int32_t n_heads, dim; /* n_heads 0: the lane is absent */
-    int64_t page_elems;   /* n_heads * block * dim */
-    size_t page_bytes;
-    size_t offset; /* bytes from the start of a layer */
+    float scale;          /* of the tensor */
+    size_t code_bytes;    /* of a page: n_heads * block rows; their scales lie behind them */
+    size_t page_bytes;    /* both */
+    size_t offset;        /* bytes from the start of a layer */
 } kv_lane;
 
 struct msa_kv {

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "kv/arena.h"
+#include "kv/narrow.h"
 #include "kv/store.h"
 
 /* Below this many elements threads cost more than they save. */
@@ -120,15 +121,36 @@ msa_status msa_kv_reserve(msa_kv_seq *seq, int64_t n, msa_error *err) {
     return MSA_OK;
 }
 
+/* Tokens slot .. slot+n-1 of a page, all of one panel, of one head. */
+static void write_slots(const kv_lane *lane, int which, int64_t block, char *page, int32_t head,
+                        int64_t slot, int n, const float *from, int64_t stride) {
+    const store_kernels *kernels = store_kernels_current();
+    bool rows = which == KV_LANE_V;
+    int64_t first = rows ? slot : slot / STORE_PANEL * STORE_PANEL, row = head * block + first;
+    int at = (int)(slot % STORE_PANEL), dim = lane->dim;
+    char *codes = page + (size_t)row * msa_row_bytes(lane->dtype, dim);
+    if (format_is_narrow(lane->dtype)) {
+        narrow_place to = {lane->dtype, lane->scale, codes,
+                           page + lane->code_bytes +
+                               (size_t)row * msa_row_scale_bytes(lane->dtype, dim)};
+        if (rows)
+            narrow_rows(&to, from, stride, n, dim);
+        else
+            narrow_panel(&to, from, stride, at, n, dim);
+    } else if (rows) {
+        kernels->rows(codes, lane->dtype, from, stride, n, dim);
+    } else {
+        kernels->panel(codes, lane->dtype, from, stride, at, n, dim);
+    }
+}
+
 /* Tokens first .. first+n-1 (absolute) of one lane. One task is one panel of one head: no two tasks
  * share a line of the cache, and what is written does not depend on who writes it. */
 static void write_lane(const msa_kv_seq *seq, int32_t layer, int which, int64_t first, int64_t n,
                        const float *src, int n_threads) {
     const kv_lane *lane = &seq->kv->lane[which];
-    const store_kernels *kernels = store_kernels_current();
     char *start = kv_lane_start(seq->kv, layer, which);
     int64_t block = seq->kv->params.block, dim = lane->dim, stride = lane->n_heads * dim;
-    size_t size = (size_t)msa_dtype_size(lane->dtype);
     int64_t panel0 = first / STORE_PANEL, n_panels = (first + n - 1) / STORE_PANEL - panel0 + 1;
 #pragma omp parallel for collapse(2) schedule(static) num_threads(n_threads) if (n_threads > 1)
     for (int64_t panel = 0; panel < n_panels; panel++)
@@ -136,17 +158,10 @@ static void write_lane(const msa_kv_seq *seq, int32_t layer, int which, int64_t 
             int64_t token = (panel0 + panel) * STORE_PANEL, end = token + STORE_PANEL;
             if (token < first) token = first;
             if (end > first + n) end = first + n;
-            int64_t slot = token % block;
-            const float *from = src + (token - first) * stride + head * dim;
-            char *page = start + (size_t)seq->pages[token / block] * lane->page_bytes +
-                         (size_t)(head * block * dim) * size;
-            if (which == KV_LANE_V)
-                kernels->rows(page + (size_t)(slot * dim) * size, lane->dtype, from, stride,
-                              (int)(end - token), (int)dim);
-            else
-                kernels->panel(page + (size_t)(slot / STORE_PANEL * STORE_PANEL * dim) * size,
-                               lane->dtype, from, stride, (int)(slot % STORE_PANEL),
-                               (int)(end - token), (int)dim);
+            write_slots(lane, which, block,
+                        start + (size_t)seq->pages[token / block] * lane->page_bytes, head,
+                        token % block, (int)(end - token),
+                        src + (token - first) * stride + head * dim, stride);
         }
 }
 

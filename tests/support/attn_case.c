@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/half.h"
+#include "base/format.h"
 
 static void *new (size_t n, size_t size) {
     void *p = calloc(n + 16, size);
@@ -60,37 +60,73 @@ int case_queries(int n, int group) {
     return test_brief() && n > few ? few : n;
 }
 
-static void put(void *data, msa_dtype dtype, int64_t at, float x) {
-    if (dtype == MSA_F32)
-        ((float *)data)[at] = x;
-    else if (dtype == MSA_F16)
-        ((uint16_t *)data)[at] = f16_from_f32(x);
-    else
-        ((uint16_t *)data)[at] = bf16_from_f32(x);
+/* Bytes of the codes and of the scales of a whole lane. */
+static size_t lane_codes(msa_dtype dtype, int64_t rows, int32_t dim) {
+    return ((size_t)rows * msa_row_bytes(dtype, dim) + 63) / 64 * 64;
 }
 
+/* Code c of a packed row to element `at` of a lane; in panels of nvfp4 `token` is the panel's. */
+static void put_code(const msa_lane *lane, const char *row, int32_t c, int64_t at, int64_t token) {
+    char *data = (char *)lane->data;
+    size_t size = (size_t)msa_dtype_size(lane->dtype);
+    if (size) {
+        memcpy(data + (size_t)at * size, row + (size_t)c * size, size);
+        return;
+    }
+    bool panels = lane->layout == MSA_PANELS;
+    int code = row[c / 2] >> c % 2 * 4 & 15;
+    int64_t byte = panels ? at / 16 * 8 + token % 8 : at / 2, high = panels ? token / 8 : at % 2;
+    data[byte] = (char)((data[byte] & (high ? 0x0f : 0xf0)) | code << 4 * high);
+}
+
+/* One row of a lane: `base` and `scale_base` are where its head of its page begins. */
+static void put_row(const msa_lane *lane, int32_t dim, int64_t base, int64_t scale_base,
+                    int64_t inside, const float *x) {
+    char codes[4 * 256], scales[64];
+    int n = format_scales(lane->dtype, dim);
+    size_t size = msa_row_scale_align(lane->dtype);
+    bool panels = lane->layout == MSA_PANELS;
+    format_pack_ref(lane->dtype, lane->scale == 0 ? 1 : lane->scale, x, dim, codes, scales);
+    for (int32_t c = 0; c < dim; c++) {
+        int64_t at =
+            panels ? (inside / 16 * dim + c) * 16 + inside % 16 : inside * lane->stride_token + c;
+        put_code(lane, codes, c, base + at, inside % 16);
+    }
+    for (int g = 0; g < n; g++) {
+        int64_t at = panels ? (inside / 16 * n + g) * 16 + inside % 16
+                            : inside * lane->scale_stride_token + g;
+        memcpy((char *)lane->scales + (size_t)(scale_base + at) * size, scales + (size_t)g * size,
+               size);
+    }
+}
+
+/* Everything that is no token of a request is all ones: NaN, in int8 and nvfp4 by its scales. */
 static msa_lane store(attn_case *c, int slot, const float *from, case_layout layout,
                       msa_dtype dtype, int32_t heads, int32_t dim, int64_t n_pages) {
     int64_t B = c->shape.block, tokens = layout == CASE_RAGGED ? c->total_k + 1 : n_pages * B;
+    size_t codes = lane_codes(dtype, tokens * heads, dim);
+    size_t scales = (size_t)(tokens * heads) * msa_row_scale_bytes(dtype, dim);
     free(c->stored[slot]);
-    void *data = c->stored[slot] = new ((size_t)(tokens * heads * dim), 4);
-    for (int64_t i = 0; i < tokens * heads * dim; i++) put(data, dtype, i, NAN);
+    char *data = c->stored[slot] = new (codes + scales + 64, 1);
+    memset(data, 0xff, codes + scales);
     msa_lane lane = layout == CASE_RAGGED ? msa_lane_ragged(data, dtype, heads, dim)
                     : layout == CASE_HND  ? msa_lane_hnd(data, dtype, heads, (int32_t)B, dim)
                                           : msa_lane_panels(data, dtype, heads, (int32_t)B, dim);
+    if (scales) lane.scales = data + codes;
+    if (dtype == MSA_FP8 || dtype == MSA_NVFP4) lane.scale = 0.3f; /* so that products round */
     int64_t token = 0;
     for (int32_t r = 0; r < c->n_requests; r++)
         for (int64_t j = 0; j < c->kv_len[r]; j++, token++)
-            for (int32_t h = 0; h < heads; h++)
-                for (int32_t x = 0; x < dim; x++) {
-                    int64_t at = h * lane.stride_head + token * lane.stride_token + x;
-                    if (layout != CASE_RAGGED) {
-                        int64_t page = c->pages[r * c->batch.page_table_stride + j / B], i = j % B;
-                        at = page * lane.stride_page + h * lane.stride_head;
-                        at += layout == CASE_HND ? i * dim + x : (i / 16 * dim + x) * 16 + i % 16;
-                    }
-                    put(data, dtype, at, from[(token * heads + h) * dim + x]);
+            for (int32_t h = 0; h < heads; h++) {
+                int64_t page = 0, inside = token;
+                if (layout != CASE_RAGGED) {
+                    page = c->pages[r * c->batch.page_table_stride + j / B];
+                    inside = j % B;
                 }
+                put_row(&lane, dim, page * lane.stride_page + h * lane.stride_head,
+                        page * lane.scale_stride_page + h * lane.scale_stride_head, inside,
+                        from + (token * heads + h) * dim);
+            }
     return lane;
 }
 

@@ -9,6 +9,7 @@
 typedef enum case_layout { CASE_RAGGED, CASE_HND, CASE_PANELS, CASE_LAYOUTS } case_layout;
 
 #define CASE_MOST_REQUESTS 8
+#define CASE_FORMATS       MSA_DTYPE_COUNT
 
 typedef struct attn_case {
     msa_shape shape;

@@ -62,7 +62,7 @@ void session_case_close(session_case *f) {
 msa_session_params session_case_params(const session_case *f, msa_attn_mode attn) {
     msa_session_params p = msa_session_defaults(f->model);
     p.attn = attn;
-    p.kv_dtype = p.index_dtype = MSA_F32;
+    p.k_dtype = p.v_dtype = p.index_dtype = MSA_F32;
     p.block = 16, p.topk = 5, p.local = 2, p.init = 1;
     p.chunk = 64;
     return p;

@@ -35,6 +35,11 @@ typedef struct simd_words {
     void (*sub8)(const uint8_t *a, uint8_t b, float *out);
     void (*field)(const uint8_t *p, int from, int n, int to, float *out);
     void (*spread)(const uint8_t *p, float *out);
+    void (*store_i8)(int8_t *p, const float *a);
+    void (*load_e4m3)(const uint8_t *p, float scale, float *out);
+    void (*store_e4m3)(uint8_t *p, const float *a);
+    void (*load_e2m1)(const uint8_t *p, float *out);
+    void (*load_e2m1_halves)(const uint8_t *p, float *out);
     void (*set1_f16)(const uint8_t *p, float *out);
     void (*set2_f16)(const uint8_t *p, float *a, float *b);
     void (*scale_nibbles)(const uint8_t *p, const float scale[2], const float offset[2], float *low,

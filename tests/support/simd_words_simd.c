@@ -102,6 +102,21 @@ static void store_f16(uint16_t *p, const float *a) {
 static void load_i8(const int8_t *p, float *out) {
     v_store(out, v_load_i8(p));
 }
+static void store_i8(int8_t *p, const float *a) {
+    v_store_i8(p, v_load(a));
+}
+static void load_e4m3(const uint8_t *p, float scale, float *out) {
+    v_store(out, v_load_e4m3(p, v_set1(scale)));
+}
+static void store_e4m3(uint8_t *p, const float *a) {
+    v_store_e4m3(p, v_load(a));
+}
+static void load_e2m1(const uint8_t *p, float *out) {
+    v_store(out, v_load_e2m1(p));
+}
+static void load_e2m1_halves(const uint8_t *p, float *out) {
+    v_store(out, v_load_e2m1_halves(p));
+}
 static void from_i8(const uint8_t *p, float *out) {
     v_store(out, v_from_i8(vb_load(p)));
 }
@@ -178,6 +193,11 @@ const simd_words SIMD_NAME(simd_words) = {
     .sub8 = sub8,
     .field = field,
     .spread = spread,
+    .store_i8 = store_i8,
+    .load_e4m3 = load_e4m3,
+    .store_e4m3 = store_e4m3,
+    .load_e2m1 = load_e2m1,
+    .load_e2m1_halves = load_e2m1_halves,
     .set1_f16 = set1_f16,
     .set2_f16 = set2_f16,
     .scale_nibbles = scale_nibbles,

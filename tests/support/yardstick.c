@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "attn/attend.h"
-#include "base/half.h"
+#include "base/format.h"
 #include "support/numbers.h"
 
 result result_new(const attn_case *c) {
@@ -67,10 +67,13 @@ static void naive_row(int d, const naive_keys *keys, const float *q, float *s, f
 static float *stored(const attn_case *c, const msa_lane *lane, const float *from) {
     size_t n = (size_t)(c->total_k * c->shape.n_kv_heads * c->shape.head_dim);
     float *to = new_array(n, sizeof *to);
-    for (size_t i = 0; i < n; i++)
-        to[i] = lane->dtype == MSA_F16    ? f16_to_f32(f16_from_f32(from[i]))
-                : lane->dtype == MSA_BF16 ? bf16_to_f32(bf16_from_f32(from[i]))
-                                          : from[i];
+    int32_t d = c->shape.head_dim;
+    float scale = lane->scale == 0 ? 1 : lane->scale, scales[64];
+    char codes[4 * 256];
+    for (size_t i = 0; i < n; i += (size_t)d) {
+        format_pack_ref(lane->dtype, scale, from + i, d, codes, scales);
+        format_unpack_ref(lane->dtype, scale, codes, scales, d, to + i);
+    }
     return to;
 }
 
