@@ -98,6 +98,29 @@ static void scores_are_the_canonical_sum_to_the_bit(void **state) {
     }
 }
 
+/* fp8 with scales that queries may or may not take over, and queries that may not. */
+static void scales_of_fp8_change_no_bit_of_the_sum(void **state) {
+    (void)state;
+    const float scales[] = {0, 1, 0.25f, 0x1p-8f, 0x1p-9f, 0x1p60f, 0.75f};
+    msa_isa isas[MSA_ISA_COUNT];
+    int n_isas = isas_available(isas);
+    int q_len = 3, kv_len = 75;
+    attn_case c = case_make(small_shape(4, 2, 16, 16, 2), 1, &q_len, &kv_len, 9, false);
+    score_table t = new_table(&c);
+    case_lay_out(&c, CASE_PANELS, MSA_FP8, 5);
+    for (size_t i = 0; i < 2 * sizeof scales / sizeof *scales; i++) {
+        c.ki_lane.scale = scales[i / 2];
+        c.qi[0] = i % 2 ? 0x1p124f : 0x1p-130f; /* too large to be lifted, and subnormal */
+        for (int v = 0; v < n_isas; v++) {
+            assert_ok(msa_isa_use(isas[v], NULL), NULL);
+            run_both(&c, &t);
+            assert_tables_equal(&t, "fp8");
+        }
+    }
+    free_table(&t);
+    case_free(&c);
+}
+
 static void whole_numbers_score_exactly(void **state) {
     (void)state;
     for (int s = 0; s < N_SHAPES; s++) {
@@ -234,6 +257,7 @@ static void wrong_arguments_are_named(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scores_are_the_canonical_sum_to_the_bit),
+        cmocka_unit_test(scales_of_fp8_change_no_bit_of_the_sum),
         cmocka_unit_test(whole_numbers_score_exactly),
         cmocka_unit_test(scores_lie_within_their_bound_of_the_exact_sum),
         cmocka_unit_test(the_kernel_takes_any_rows_and_tokens),

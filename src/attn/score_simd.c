@@ -6,10 +6,12 @@
  * One panel at a time: keys are then read as one ascending stream, which the hardware prefetches (4
  * rows in decode: 25 GB/s a thread from memory on a Zen 4 core; four panels at once, 18), and 16 or
  * 8 rows of sums hide the latency of an FMA as well as any squarer tile. */
+#include <float.h>
 #include <math.h>
 
 #include "attn/kernels.h"
 #include "attn/tile.h"
+#include "base/half.h"
 
 score_block_fn SIMD_NAME(score_block);
 
@@ -18,35 +20,43 @@ typedef struct score_keys {
     int n_tokens, dim;
 } score_keys;
 
-/* Scales of the tokens of a panel. */
-SIMD_INLINE vf panel_scale(const stored_keys *panels, msa_dtype dtype, int p) {
+/* Widening fp8 makes numbers 2^8 too small and ends in a product (v_load_e4m3) on the units that
+ * the sums need. With a scale of 2^-8, a constant, there is no product; queries 2^8 times as large
+ * make up for it, and every sum has the same bits: its products are the same real numbers. */
+#define LIFT 0x1p8f
+
+enum { LIFT_ROWS = 8, LIFT_DIM = 256 };
+
+/* Scales of the tokens of a panel; `lifted`, a constant, where the queries have them. */
+SIMD_INLINE vf panel_scale(const stored_keys *panels, msa_dtype dtype, int lifted, int p) {
+    if (lifted) return v_set1(1 / LIFT);
     if (dtype == MSA_INT8) return v_load((const float *)panels->scales + p * V_LANES);
     return v_set1(panels->scale);
 }
 
 /* The products of `rows` rows with panel p of the keys. */
-SIMD_INLINE void take_panel(int rows, msa_dtype dtype, const float *q, int64_t q_stride,
+SIMD_INLINE void take_panel(int rows, msa_dtype dtype, int lifted, const float *q, int64_t q_stride,
                             const score_keys *keys, int p, vf *products) {
     int64_t step = tile_bytes(dtype, V_LANES), panel = keys->dim * step;
     const char *b = (const char *)keys->panels->data + p * panel;
     tile_ahead next_panel = {b + panel, step};
     tile_product_of(rows, 1, keys->dim, q, q_stride, 1, b, dtype, V_LANES, 0,
-                    panel_scale(keys->panels, dtype, p), 1, next_panel, products);
+                    panel_scale(keys->panels, dtype, lifted, p), 1, next_panel, products);
 }
 
-SIMD_INLINE void score_rows(int rows, msa_dtype dtype, const float *q, int64_t q_stride,
+SIMD_INLINE void score_rows(int rows, msa_dtype dtype, int lifted, const float *q, int64_t q_stride,
                             const score_keys *keys, float *scores) {
     vf none = v_set1(-INFINITY), best[16], products[16];
     SIMD_UNROLL
     for (int i = 0; i < rows; i++) best[i] = none;
     int whole = keys->n_tokens / V_LANES, last = keys->n_tokens % V_LANES;
     for (int p = 0; p < whole; p++) {
-        take_panel(rows, dtype, q, q_stride, keys, p, products);
+        take_panel(rows, dtype, lifted, q, q_stride, keys, p, products);
         SIMD_UNROLL
         for (int i = 0; i < rows; i++) best[i] = v_max(products[i], best[i]); /* not by NaN */
     }
     if (last) {
-        take_panel(rows, dtype, q, q_stride, keys, whole, products);
+        take_panel(rows, dtype, lifted, q, q_stride, keys, whole, products);
         SIMD_UNROLL
         for (int i = 0; i < rows; i++) best[i] = v_max(v_first(last, products[i], none), best[i]);
     }
@@ -54,30 +64,55 @@ SIMD_INLINE void score_rows(int rows, msa_dtype dtype, const float *q, int64_t q
     for (int i = 0; i < rows; i++) scores[i] = v_maxof(best[i]) + 0.0f; /* -0 becomes +0 */
 }
 
-SIMD_INLINE void score_format(msa_dtype dtype, const float *q, int64_t q_stride, int n_rows,
-                              const score_keys *keys, float *scores) {
+SIMD_INLINE void score_format(msa_dtype dtype, int lifted, const float *q, int64_t q_stride,
+                              int n_rows, const score_keys *keys, float *scores) {
     int r = 0;
 #if V_REGISTERS == 1
     for (; r + 16 <= n_rows; r += 16)
-        score_rows(16, dtype, q + r * q_stride, q_stride, keys, scores + r);
+        score_rows(16, dtype, lifted, q + r * q_stride, q_stride, keys, scores + r);
     for (; r + 8 <= n_rows; r += 8)
-        score_rows(8, dtype, q + r * q_stride, q_stride, keys, scores + r);
+        score_rows(8, dtype, lifted, q + r * q_stride, q_stride, keys, scores + r);
 #endif
     for (; r + 4 <= n_rows; r += 4)
-        score_rows(4, dtype, q + r * q_stride, q_stride, keys, scores + r);
+        score_rows(4, dtype, lifted, q + r * q_stride, q_stride, keys, scores + r);
     for (; r + 2 <= n_rows; r += 2)
-        score_rows(2, dtype, q + r * q_stride, q_stride, keys, scores + r);
-    if (r < n_rows) score_rows(1, dtype, q + r * q_stride, q_stride, keys, scores + r);
+        score_rows(2, dtype, lifted, q + r * q_stride, q_stride, keys, scores + r);
+    if (r < n_rows) score_rows(1, dtype, lifted, q + r * q_stride, q_stride, keys, scores + r);
+}
+
+/* Queries times LIFT and the tensor's scale; 0 where that is not exact: the scale no power of two,
+ * or so small that it would shrink a query, or a query so large that it overflows. */
+static int lift(const float *q, int64_t q_stride, int n_rows, int dim, float scale, float *lifted) {
+    float factor = scale * LIFT;
+    if (n_rows > LIFT_ROWS || f32_bits(factor) & 0x7fffff || factor < 1) return 0;
+    vf by = v_set1(factor), zero = v_zero(), most = v_set1(FLT_MAX / factor);
+    uint32_t too_large = 0;
+    for (int i = 0; i < n_rows; i++)
+        for (int c = 0; c < dim; c += 8) {
+            vf x = v_load_part(q + i * q_stride + c, 8);
+            too_large |= v_gt_bits(v_max(x, v_sub(zero, x)), most);
+            v_store_part(lifted + i * dim + c, v_mul(x, by), 8);
+        }
+    return too_large == 0;
+}
+
+static void score_fp8(const float *q, int64_t q_stride, int n_rows, const score_keys *keys,
+                      float *scores) {
+    float lifted[LIFT_ROWS * LIFT_DIM];
+    if (lift(q, q_stride, n_rows, keys->dim, keys->panels->scale, lifted))
+        score_format(MSA_FP8, 1, lifted, keys->dim, n_rows, keys, scores);
+    else
+        score_format(MSA_FP8, 0, q, q_stride, n_rows, keys, scores);
 }
 
 void SIMD_NAME(score_block)(const float *q, int64_t q_stride, int n_rows, int dim,
                             const stored_keys *panels, int n_tokens, float *scores) {
     score_keys keys = {.panels = panels, .n_tokens = n_tokens, .dim = dim};
     switch (panels->dtype) {
-    case MSA_F32: score_format(MSA_F32, q, q_stride, n_rows, &keys, scores); break;
-    case MSA_F16: score_format(MSA_F16, q, q_stride, n_rows, &keys, scores); break;
-    case MSA_BF16: score_format(MSA_BF16, q, q_stride, n_rows, &keys, scores); break;
-    case MSA_FP8: score_format(MSA_FP8, q, q_stride, n_rows, &keys, scores); break;
-    default: score_format(MSA_INT8, q, q_stride, n_rows, &keys, scores); break;
+    case MSA_F32: score_format(MSA_F32, 0, q, q_stride, n_rows, &keys, scores); break;
+    case MSA_F16: score_format(MSA_F16, 0, q, q_stride, n_rows, &keys, scores); break;
+    case MSA_BF16: score_format(MSA_BF16, 0, q, q_stride, n_rows, &keys, scores); break;
+    case MSA_FP8: score_fp8(q, q_stride, n_rows, &keys, scores); break;
+    default: score_format(MSA_INT8, 0, q, q_stride, n_rows, &keys, scores); break;
     }
 }
