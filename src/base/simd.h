@@ -22,6 +22,13 @@
  *   v_gt_bits(a, b)    bit i set where lane i of a > lane i of b (false with NaN).
  *   v_round_e4m3(a)    the nearest number of FP8 E4M3, saturating: fp8_round of base/fp8.h.
  *   v_if_gt(a, b, x, y)  lanes of x where a > b, of y elsewhere (also with NaN).
+ * Whole numbers: a `vi` is sixteen int32 lanes, or in each lane two int16.
+ *   v_load_i8_pairs(p) lane i: bytes 2i and 2i+1 of 32, widened to two int16.
+ *   v_dot_pairs(sum, a, q)
+ *                      sum + a's first number times q[0] + its second times q[1], in each lane.
+ *                      Exact where a came from bytes and the sum fits 31 bits: no product
+ *                      saturates.
+ *   v_from_i32(a)      the nearest f32.
  * Loads and stores need no alignment. Public names of a kernel file are SIMD_NAME(score_block). */
 #ifndef MSA_BASE_SIMD_H
 #define MSA_BASE_SIMD_H

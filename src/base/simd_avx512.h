@@ -117,6 +117,23 @@ SIMD_INLINE void v_store_bf16(uint16_t *p, vf a) {
 SIMD_INLINE void v_store_f16(uint16_t *p, vf a) {
     _mm256_storeu_si256((__m256i *)p, _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT));
 }
+typedef struct vi {
+    __m512i v;
+} vi;
+SIMD_INLINE vi vi_zero(void) {
+    return (vi){_mm512_setzero_si512()};
+}
+SIMD_INLINE vi v_load_i8_pairs(const int8_t *p) {
+    return (vi){_mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)p))};
+}
+SIMD_INLINE vi v_dot_pairs(vi sum, vi a, const int16_t *q) {
+    int32_t pair;
+    memcpy(&pair, q, 4);
+    return (vi){_mm512_add_epi32(sum.v, _mm512_madd_epi16(a.v, _mm512_set1_epi32(pair)))};
+}
+SIMD_INLINE vf v_from_i32(vi a) {
+    return (vf){_mm512_cvtepi32_ps(a.v)};
+}
 SIMD_INLINE vf v_load_i8(const int8_t *p) {
     return (vf){_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)))};
 }

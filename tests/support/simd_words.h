@@ -29,6 +29,8 @@ typedef struct simd_words {
     void (*store_bf16)(uint16_t *p, const float *a);
     void (*store_f16)(uint16_t *p, const float *a);
     void (*load_i8)(const int8_t *p, float *out);
+    /* n steps of v_dot_pairs over 32 bytes and two int16 each */
+    void (*dot_pairs)(const int8_t *p, const int16_t *q, int n, float *out);
     void (*low_nibbles)(const uint8_t *p, float *out);
     void (*high_nibbles)(const uint8_t *p, float *out);
     void (*set1_f16)(const uint8_t *p, float *out);
