@@ -153,6 +153,24 @@ static void the_memory_of_a_prefill_does_not_grow_with_the_context(void **state)
     json_decref(document);
 }
 
+/* The same work by fewer bytes, on a row of its own that says what the copy could not spare. */
+static void the_int8_copy_has_a_row_of_its_own(void **state) {
+    (void)state;
+    json_t *document = workplace_json(&place, SMALL "--n 2K --index8 --json");
+    const json_t *plain = find_row(document, "decode-index", "msa");
+    const json_t *copy = find_row(document, "decode-index8", "msa");
+    assert_int_equal(json_array_size(json_object_get(document, "rows")), 11);
+    assert_string_equal(json_string_value(json_object_get(copy, "index_format")), "int8");
+    assert_true(number(copy, "rescored") > 0 && number(copy, "rescored") < 1);
+    double seconds = number(plain, "time_us") * 1e-6, plain_bytes = number(plain, "gbps") * 1e9;
+    assert_true(number(copy, "bytes") > 0.4 * plain_bytes * seconds);
+    seconds = number(copy, "time_us") * 1e-6;
+    assert_true(fabs(number(copy, "gbps") * 1e9 * seconds / number(copy, "bytes") - 1) < 1e-6);
+    assert_true(json_is_null(json_object_get(copy, "speedup")));
+    find_row(document, "prefill-index8", "msa");
+    json_decref(document);
+}
+
 static void what_cannot_be_measured_is_refused(void **state) {
     (void)state;
     assert_exit(&place, "msa bench attn --heads 8/3", 2, "n_q_heads is 8");
@@ -169,6 +187,7 @@ static void what_cannot_be_measured_is_refused(void **state) {
         {"--suite train --format bf16", "--format is not read here: --suite train times forward"},
         {"--suite train --index-format f32", "--index-format is not read"},
         {"--suite train --decode-queries 1", "--decode-queries is not read"},
+        {"--suite train --index8", "--index8 is not read"},
         {"--suite prefill --n 8K", "--n is not read"},
         {"--suite decode --chunk 64", "--chunk is not read"},
         {"--memory --ops all", "--memory measures nothing"},
@@ -212,6 +231,7 @@ int main(void) {
         cmocka_unit_test(training_that_no_memory_holds_is_left_out),
         cmocka_unit_test(speedup_is_dense_time_over_msa_time),
         cmocka_unit_test(the_memory_of_a_prefill_does_not_grow_with_the_context),
+        cmocka_unit_test(the_int8_copy_has_a_row_of_its_own),
         cmocka_unit_test(what_cannot_be_measured_is_refused),
         cmocka_unit_test(the_model_table_has_llama_benchs_tests),
     };

@@ -283,6 +283,32 @@ static void floats_store_as_the_same_half(void **state) {
     }
 }
 
+/* The longest sum of the int8 index: 256 products, at their greatest and at random. */
+static void whole_products_are_exact(void **state) {
+    (void)state;
+    enum { STEPS = 128 };
+    for (int round = 0; round < 20; round++) {
+        int8_t p[32 * STEPS];
+        int16_t q[2 * STEPS];
+        rng r = rng_seed((uint64_t)round);
+        for (int i = 0; i < 32 * STEPS; i++)
+            p[i] = (int8_t)(round < 2 ? 127 - 254 * round : (int)rng_below(&r, 255) - 127);
+        for (int i = 0; i < 2 * STEPS; i++)
+            q[i] = (int16_t)(round < 4 ? 32767 - 65534 * (round % 2)
+                                       : (int)rng_below(&r, 65535) - 32767);
+        for (int v = 0; v < n_variants; v++) {
+            float out[16];
+            variants[v].words->dot_pairs(p, q, STEPS, out);
+            for (int i = 0; i < 16; i++) {
+                int64_t sum = 0;
+                for (int s = 0; s < 2 * STEPS; s++)
+                    sum += p[s / 2 * 32 + 2 * i + s % 2] * (int64_t)q[s];
+                assert_same(&variants[v], "dot_pairs", i, out[i], (float)sum);
+            }
+        }
+    }
+}
+
 static void bytes_load_as_whole_numbers(void **state) {
     (void)state;
     for (int v = 0; v < n_variants; v++)
@@ -570,6 +596,7 @@ int main(void) {
         cmocka_unit_test(bytes_join_differ_and_spread),
         cmocka_unit_test(e4m3_codes_load_and_store),
         cmocka_unit_test(e2m1_codes_load_in_both_orders),
+        cmocka_unit_test(whole_products_are_exact),
         cmocka_unit_test(nibbles_scale_to_weights),
         cmocka_unit_test(neighbours_swap),
         cmocka_unit_test(fused_exponentials_are_the_same_bits_everywhere),

@@ -129,6 +129,8 @@ typedef struct msa_plan_options {
     /* 1: dense, sparse and their gradients (grad.h) with probabilities that passed through FP8
      * E4M3, for training models that will be run so. Contiguous keys only. */
     int32_t p_e4m3;
+    int32_t
+        index8; /* 1: index through the int8 copy of its keys, where that pays (index8, below) */
 } msa_plan_options;
 
 /* ---- selections --------------------------------------------------------------------------- */
@@ -181,15 +183,70 @@ MSA_API msa_status msa_select_run(const msa_shape *shape, int64_t n_rows, const 
 
 /* ---- index: score and select in one pass, scores consumed as they are made ------------------- */
 
+/* Where the int8 copies of index keys lie: of each block and head msa_index8_block_bytes bytes.
+ * Paged keys: those of page p at p * stride_page + head * stride_head. Contiguous keys: block b of
+ * request r takes the place of page start[r] + b; start NULL: the requests lie one behind the
+ * other, each in whole blocks. */
+typedef struct msa_index8_lane {
+    void *data;                       /* aligned to 64 bytes */
+    int64_t stride_page, stride_head; /* in bytes, multiples of 64 */
+    const int64_t *start;             /* [n_requests] in blocks, or NULL; contiguous keys only */
+} msa_index8_lane;
+
+/* What a run through the int8 copy did; rows are pairs of a query and an index head. */
+typedef struct msa_index8_stats {
+    int64_t bounded;  /* pairs of a row and a token whose score was bounded */
+    int64_t rescored; /* of them those whose score was then computed: in panels of 16 tokens */
+    int64_t rescored_blocks; /* pairs of a row and a block */
+    int64_t bytes;           /* of index keys and copies read, a block once for a tile of rows */
+} msa_index8_stats;
+
 typedef struct msa_index_args {
-    const float *qi;   /* [total_q, Hi, di] normalised and rotated */
-    msa_lane ki;       /* Hik heads of di */
-    msa_selection out; /* written: total_q * Hkv * k ids */
+    const float *qi;            /* [total_q, Hi, di] normalised and rotated */
+    msa_lane ki;                /* Hik heads of di */
+    msa_selection out;          /* written: total_q * Hkv * k ids */
+    const msa_index8_lane *ki8; /* with option index8, and only then: the copy of ki */
+    msa_index8_stats *stats;    /* written with option index8; or NULL */
 } msa_index_args;
 
 MSA_API msa_status msa_index_plan(msa_plan **plan, const msa_shape *shape, const msa_batch *batch,
                                   const msa_plan_options *options, msa_error *err);
 MSA_API msa_status msa_index_run(msa_plan *plan, const msa_index_args *args, msa_error *err);
+
+/* ---- index8: an int8 copy of index keys, from which selection stays exact --------------------
+ *
+ * The copy of a token is a little more than a byte an element, about half of bf16, and bounds its
+ * score from above and below for any query. msa_index_run with option index8 reads the copy of
+ * every block, drops those that cannot be among the k best, and computes the scores of the few that
+ * are left from ki. Its lists are those of the run without, bit for bit: docs/certified-index.md
+ * has the proof. Where a request is too short for that to pay, it reads ki alone, as it does for
+ * blocks that not all queries of a tile see whole.
+ *
+ * A step copies its new tokens before the index runs over them:
+ *
+ *     msa_index8_plan(&copy, &shape, &batch, NULL, &err);          once per step
+ *     msa_index8_run(copy, &(msa_index8_args){ki, ki8}, &err);     once per layer
+ *
+ * Caveats: a copy that is not of the keys it lies beside gives wrong lists, and nothing notices.
+ * NaN, infinities and keys longer than 2^60 are allowed; their blocks are always rescored. */
+
+/* Bytes of one block of one head: block * (index_dim + 2) + 16, rounded up to 64; 0 for a shape
+ * that is not valid. */
+MSA_API size_t msa_index8_block_bytes(const msa_shape *shape);
+/* Lane of [pages or blocks, Hik, msa_index8_block_bytes] bytes. */
+MSA_API msa_index8_lane msa_index8_lane_of(void *data, const msa_shape *shape);
+
+typedef struct msa_index8_args {
+    msa_lane ki;         /* Hik heads of di; read */
+    msa_index8_lane out; /* written */
+} msa_index8_args;
+
+/* Copies the keys at the positions of the batch's queries: the tokens of this step. A block's copy
+ * begins with its first token; its tokens may come one by one or all at once, in ascending order,
+ * and again from any token on after truncation. */
+MSA_API msa_status msa_index8_plan(msa_plan **plan, const msa_shape *shape, const msa_batch *batch,
+                                   const msa_plan_options *options, msa_error *err);
+MSA_API msa_status msa_index8_run(msa_plan *plan, const msa_index8_args *args, msa_error *err);
 
 /* Query of the proxy selector: out[t, g] = mean over the heads of group g of q[t, h], summed in
  * head order in f32, then multiplied by 1/G. q [n, Hq, d], out [n, Hkv, d]. */

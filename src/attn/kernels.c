@@ -7,7 +7,7 @@
             attend_block_##isa, select_above_##isa, select_floor_##isa, mass_block_##isa,          \
             mass_share_##isa, merge_parts_##isa, attend_grad_##isa, loss_lse_##isa,                \
             loss_teacher_##isa, loss_student_##isa, e4m3_bounds_##isa, e4m3_grad_##isa,            \
-            e4m3_values_##isa                                                                      \
+            e4m3_values_##isa, index8_bound_##isa, index8_panels_##isa                             \
     }
 #define DECLARE(isa)                                                                               \
     extern pack_panels_fn pack_panels_##isa;                                                       \
@@ -26,7 +26,9 @@
     extern loss_student_fn loss_student_##isa;                                                     \
     extern e4m3_bounds_fn e4m3_bounds_##isa;                                                       \
     extern e4m3_grad_fn e4m3_grad_##isa;                                                           \
-    extern e4m3_values_fn e4m3_values_##isa;
+    extern e4m3_values_fn e4m3_values_##isa;                                                       \
+    extern index8_bound_fn index8_bound_##isa;                                                     \
+    extern index8_panels_fn index8_panels_##isa;
 
 DECLARE(scalar)
 #if defined(__x86_64__)

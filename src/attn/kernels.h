@@ -32,6 +32,31 @@ typedef void widen_panels_fn(const stored_keys *panels, int n_tokens, int dim, f
 typedef void score_block_fn(const float *q, int64_t q_stride, int n_rows, int dim,
                             const stored_keys *panels, int n_tokens, float *scores);
 
+/* ---- bounds from the int8 copy: attn/index8.h has the formula ---- */
+
+/* A row's query, rotated and rounded to int16. */
+typedef struct index8_query {
+    float scale; /* of its whole numbers */
+    float norm;  /* >= |q| */
+    float error; /* >= |R q - scale * numbers|; +inf: nothing is known of its scores */
+} index8_query;
+
+#define INDEX8_ROWS 16 /* a call takes at most */
+typedef struct index8_rows {
+    const index8_query *query; /* row i at i * stride, its [dim] numbers at i * stride * dim */
+    const int16_t *numbers;
+    int64_t stride;
+    int n;
+} index8_rows;
+
+/* Each row's bounds of the score of a whole block, lower <= score <= upper; and token[i][j], which
+ * with the block's slack added bounds that of token j from above, [n][block]. `next` is the copy
+ * after this one, to ask memory for; any address, never read. */
+typedef void index8_bound_fn(const index8_rows *rows, int dim, int block, const void *copy,
+                             const void *next, float *upper, float *lower, float *token);
+/* Bit p set where token[16 p + i] + slack >= lower for some i: the panel may hold the greatest. */
+typedef uint32_t index8_panels_fn(const float *token, int block, float slack, float lower);
+
 /* Keys of one block, or of a 16-aligned piece of one, all visible to the rows they meet. */
 typedef struct attend_keys {
     const void *k;              /* panels */
@@ -190,6 +215,8 @@ typedef struct attn_kernels {
     e4m3_bounds_fn *e4m3_bounds;
     e4m3_grad_fn *e4m3_grad;
     e4m3_values_fn *e4m3_values;
+    index8_bound_fn *index8_bound;
+    index8_panels_fn *index8_panels;
 } attn_kernels;
 
 const attn_kernels *attn_kernels_get(void);

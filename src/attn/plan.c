@@ -135,6 +135,8 @@ static msa_status check_options(const msa_plan_options *o, msa_error *err) {
                          o->n_splits);
     if (o->p_e4m3 < 0 || o->p_e4m3 > 1)
         return error_set(err, MSA_E_ARG, "options: p_e4m3 is %d; expected 0 or 1", o->p_e4m3);
+    if (o->index8 < 0 || o->index8 > 1)
+        return error_set(err, MSA_E_ARG, "options: index8 is %d; expected 0 or 1", o->index8);
     return MSA_OK;
 }
 
@@ -190,9 +192,12 @@ msa_status plan_prepare(msa_plan **plan, plan_op op, const msa_shape *shape, con
                          "the plan to be reused belongs to another operator; pass NULL or one of "
                          "the same");
     if (options->p_e4m3 && (op == PLAN_INDEX || op == PLAN_DECODE || op == PLAN_INDEX_LOSS ||
-                            op == PLAN_MEANS || op == PLAN_MASS))
+                            op == PLAN_MEANS || op == PLAN_MASS || op == PLAN_INDEX8))
         return error_set(err, MSA_E_UNSUPPORTED,
                          "options: p_e4m3 is set; dense, sparse and their gradients know it");
+    if (options->index8 && op != PLAN_INDEX)
+        return error_set(err, MSA_E_UNSUPPORTED,
+                         "options: index8 is set; only msa_index_plan knows it");
     if (options->p_e4m3 && batch->page_table)
         return error_set(err, MSA_E_UNSUPPORTED,
                          "options: p_e4m3 is set; it needs contiguous keys, not a page table");
@@ -208,6 +213,7 @@ msa_status plan_prepare(msa_plan **plan, plan_op op, const msa_shape *shape, con
     p->shape = *shape;
     p->n_threads = options->n_threads ? options->n_threads : omp_get_max_threads();
     p->p_e4m3 = options->p_e4m3 != 0;
+    p->index8 = options->index8 != 0;
     p->order = options->order;
     p->n_splits = options->n_splits;
     p->n_items = 0;
@@ -292,9 +298,9 @@ msa_status plan_reserve_workspace(msa_plan *plan, size_t thread_bytes, size_t sh
 }
 
 msa_status plan_check(const msa_plan *plan, plan_op op, msa_error *err) {
-    static const char *const names[] = {"index",      "dense",      "sparse",
-                                        "decode",     "dense_grad", "sparse_grad",
-                                        "index_loss", "means",      "mass"};
+    static const char *const names[] = {"index",      "dense",       "sparse",     "decode",
+                                        "dense_grad", "sparse_grad", "index_loss", "means",
+                                        "mass",       "index8"};
     if (!plan)
         return error_set(err, MSA_E_ARG, "plan is NULL; make one with msa_%s_plan", names[op]);
     if (plan->op != op)

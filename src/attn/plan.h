@@ -22,7 +22,8 @@ typedef enum plan_op {
     PLAN_SPARSE_GRAD,
     PLAN_INDEX_LOSS,
     PLAN_MEANS,
-    PLAN_MASS
+    PLAN_MASS,
+    PLAN_INDEX8
 } plan_op;
 
 typedef struct plan_request {
@@ -33,7 +34,7 @@ typedef struct plan_request {
     int64_t kv_start;     /* contiguous keys: its first token */
     const int32_t *pages; /* paged keys: its row of the copied page table; NULL when contiguous */
     int32_t n_splits;     /* attention: pieces its keys are cut into; 1: outputs written directly */
-    int64_t first_block;  /* gradients, means: its first block, counted over all requests */
+    int64_t first_block;  /* gradients, means, index8: its first block, counted over all requests */
 } plan_request;
 
 /* A piece of work: n_q queries of one request from q_first (an index inside the request), one kv
@@ -70,10 +71,13 @@ struct msa_plan {
     char *workspace;
     size_t workspace_capacity;
 
-    bool p_e4m3;      /* option of that name */
-    msa_order order;  /* sparse */
-    int32_t n_splits; /* most splits of any item; 1: outputs are written directly */
-    int64_t chunk_q;  /* sparse, KV-outer, and gradients: queries per pass */
+    bool p_e4m3;       /* option of that name */
+    bool index8;       /* option of that name */
+    size_t slot_bytes; /* index: of what a split hands on for a row */
+    size_t queries_at; /* index with option index8: of the rounded queries in the shared space */
+    msa_order order;   /* sparse */
+    int32_t n_splits;  /* most splits of any item; 1: outputs are written directly */
+    int64_t chunk_q;   /* sparse, KV-outer, and gradients: queries per pass */
 
     int64_t n_blocks;    /* gradients, means: of all requests */
     int32_t n_parts;     /* gradients: parts the blocks are cut into */

@@ -34,6 +34,13 @@
  *   vb_field(a, from, n, to)  of each byte the n bits from bit `from` on, moved to bit `to`.
  *   vb_spread(p)       byte i is 255 where bit i of the two bytes at p is set, else 0.
  *   v_from_u8(a), v_from_i8(a)  each byte, without or with a sign, as f32.
+ * Whole numbers: a `vi` is sixteen int32 lanes, or in each lane two int16.
+ *   v_load_i8_pairs(p) lane i: bytes 2i and 2i+1 of 32, widened to two int16.
+ *   v_dot_pairs(sum, a, q)
+ *                      sum + a's first number times q[0] + its second times q[1], in each lane.
+ *                      Exact where a came from bytes and the sum fits 31 bits: no product
+ *                      saturates.
+ *   v_from_i32(a)      the nearest f32.
  * Loads and stores need no alignment. Public names of a kernel file are SIMD_NAME(score_block). */
 #ifndef MSA_BASE_SIMD_H
 #define MSA_BASE_SIMD_H

@@ -225,6 +225,26 @@ SIMD_INLINE vf v_load_e2m1_halves(const uint8_t *p) {
     __m128i low = _mm_and_si128(w, mask), high = _mm_and_si128(_mm_srli_epi16(w, 4), mask);
     return v_e2m1_(_mm_unpacklo_epi64(low, high));
 }
+typedef struct vi {
+    __m256i lo, hi;
+} vi;
+SIMD_INLINE vi vi_zero(void) {
+    return (vi){_mm256_setzero_si256(), _mm256_setzero_si256()};
+}
+SIMD_INLINE vi v_load_i8_pairs(const int8_t *p) {
+    return (vi){_mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)p)),
+                _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(p + 16)))};
+}
+SIMD_INLINE vi v_dot_pairs(vi sum, vi a, const int16_t *q) {
+    int32_t pair;
+    memcpy(&pair, q, 4);
+    __m256i both = _mm256_set1_epi32(pair);
+    return (vi){_mm256_add_epi32(sum.lo, _mm256_madd_epi16(a.lo, both)),
+                _mm256_add_epi32(sum.hi, _mm256_madd_epi16(a.hi, both))};
+}
+SIMD_INLINE vf v_from_i32(vi a) {
+    return (vf){_mm256_cvtepi32_ps(a.lo), _mm256_cvtepi32_ps(a.hi)};
+}
 SIMD_INLINE vf v_swap_pairs(vf a) {
     return (vf){_mm256_permute_ps(a.lo, 0xb1), _mm256_permute_ps(a.hi, 0xb1)};
 }

@@ -187,6 +187,23 @@ SIMD_INLINE vf v_load_e2m1_halves(const uint8_t *p) {
     __m128i low = _mm_and_si128(w, mask), high = _mm_and_si128(_mm_srli_epi16(w, 4), mask);
     return v_e2m1_(_mm_unpacklo_epi64(low, high));
 }
+typedef struct vi {
+    __m512i v;
+} vi;
+SIMD_INLINE vi vi_zero(void) {
+    return (vi){_mm512_setzero_si512()};
+}
+SIMD_INLINE vi v_load_i8_pairs(const int8_t *p) {
+    return (vi){_mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)p))};
+}
+SIMD_INLINE vi v_dot_pairs(vi sum, vi a, const int16_t *q) {
+    int32_t pair;
+    memcpy(&pair, q, 4);
+    return (vi){_mm512_add_epi32(sum.v, _mm512_madd_epi16(a.v, _mm512_set1_epi32(pair)))};
+}
+SIMD_INLINE vf v_from_i32(vi a) {
+    return (vf){_mm512_cvtepi32_ps(a.v)};
+}
 SIMD_INLINE vf v_swap_pairs(vf a) {
     return (vf){_mm512_permute_ps(a.v, 0xb1)};
 }

@@ -240,6 +240,35 @@ SIMD_INLINE vf v_load_e2m1_halves(const uint8_t *p) {
 SIMD_INLINE vf v_load_i8(const int8_t *p) {
     return v_from_i8(vb_load((const uint8_t *)p));
 }
+typedef struct vi {
+    int32x4_t q[4];
+} vi;
+SIMD_INLINE vi vi_zero(void) {
+    vi r;
+    V_EACH r.q[i] = vdupq_n_s32(0);
+    return r;
+}
+SIMD_INLINE vi v_load_i8_pairs(const int8_t *p) {
+    vi r;
+    V_EACH r.q[i] = vreinterpretq_s32_s16(vmovl_s8(vld1_s8(p + 8 * i)));
+    return r;
+}
+SIMD_INLINE vi v_dot_pairs(vi sum, vi a, const int16_t *q) {
+    int32_t pair;
+    memcpy(&pair, q, 4);
+    int16x8_t both = vreinterpretq_s16_s32(vdupq_n_s32(pair));
+    V_EACH {
+        int16x8_t x = vreinterpretq_s16_s32(a.q[i]);
+        int32x4_t low = vmull_s16(vget_low_s16(x), vget_low_s16(both));
+        sum.q[i] = vaddq_s32(sum.q[i], vpaddq_s32(low, vmull_high_s16(x, both)));
+    }
+    return sum;
+}
+SIMD_INLINE vf v_from_i32(vi a) {
+    vf r;
+    V_EACH r.q[i] = vcvtq_f32_s32(a.q[i]);
+    return r;
+}
 SIMD_INLINE vf v_swap_pairs(vf a) {
     V_EACH a.q[i] = vrev64q_f32(a.q[i]);
     return a;

@@ -186,6 +186,30 @@ SIMD_INLINE vf v_load_e2m1_halves(const uint8_t *p) {
     V_EACH r.lane[i] = fp4_to_f32(p[i % 8] >> i / 8 * 4 & 15);
     return r;
 }
+typedef struct vi {
+    vf_bits lane;
+} vi;
+SIMD_INLINE vi vi_zero(void) {
+    return (vi){(vf_bits){0}};
+}
+SIMD_INLINE vi v_load_i8_pairs(const int8_t *p) {
+    int16_t wide[32];
+    vi r;
+    for (int i = 0; i < 32; i++) wide[i] = p[i];
+    memcpy(&r, wide, sizeof r);
+    return r;
+}
+SIMD_INLINE vi v_dot_pairs(vi sum, vi a, const int16_t *q) {
+    int16_t wide[32];
+    memcpy(wide, &a, sizeof wide);
+    V_EACH sum.lane[i] += wide[2 * i] * q[0] + wide[2 * i + 1] * q[1];
+    return sum;
+}
+SIMD_INLINE vf v_from_i32(vi a) {
+    vf r;
+    V_EACH r.lane[i] = (float)a.lane[i];
+    return r;
+}
 SIMD_INLINE vf v_swap_pairs(vf a) {
     vf r;
     V_EACH r.lane[i] = a.lane[i ^ 1];

@@ -14,8 +14,8 @@
 #include "cli/table.h"
 
 static const char *const OP_NAMES[2][OP_COUNT] = {
-    {"decode-index", "decode-sparse", "decode", "decode"},
-    {"prefill-index", "prefill-sparse", "prefill", "prefill"},
+    {"decode-index", "decode-index8", "decode-sparse", "decode", "decode"},
+    {"prefill-index", "prefill-index8", "prefill-sparse", "prefill", "prefill"},
 };
 
 /* ---- what to do ----------------------------------------------------------------------------- */
@@ -45,6 +45,8 @@ static void drop_what_does_not_fit(const bench_attn_args *args, const msa_shape 
         double rows = 4.0 * (double)bench_case_rows(c) * 4 * shape->n_q_heads * shape->head_dim;
         double bytes = rows + (double)bench_data_bytes(shape, (msa_dtype)args->format,
                                                        (msa_dtype)args->index_format, need);
+        if (args->index8)
+            bytes += (double)need * shape->n_index_keys * (double)msa_index8_block_bytes(shape);
         if (bytes > room) {
             fprintf(stderr,
                     "msa: %s at n = %lld with %d requests left out: needs %.1f GB, %.1f are free\n",
@@ -72,16 +74,24 @@ static int add_row(json_t *rows, const bench_attn_args *args, const bench_case *
         floor = work_floor(t->works[OP_INDEX], top, &by_memory) +
                 work_floor(t->works[OP_SPARSE], top, &ignored);
     }
+    if (op == OP_INDEX8) /* its products are of int16: the ceiling of f32 is none */
+        floor = work_floor((work){0, t->works[op].bytes}, top, &by_memory);
+    const char *index_format = op == OP_DENSE    ? "-"
+                               : op == OP_INDEX8 ? "int8"
+                                                 : msa_dtype_name((msa_dtype)args->index_format);
     bool total = op == OP_MSA || op == OP_DENSE;
     json_t *row = json_pack(
         "{s:s, s:s, s:I, s:I, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "op", OP_NAMES[c->prefill][op],
         "attn", op == OP_DENSE ? "dense" : "msa", "n", (json_int_t)c->n, "queries",
         (json_int_t)bench_case_rows(c), "format", msa_dtype_name((msa_dtype)args->format),
-        "index_format", op == OP_DENSE ? "-" : msa_dtype_name((msa_dtype)args->index_format),
-        "time_us", json_number(time * 1e6), "gflops", json_number(t->works[op].flops / time * 1e-9),
-        "gbps", json_number(t->works[op].bytes / time * 1e-9), "roofline",
-        json_number(floor / time), "speedup", total ? json_number(dense / time) : json_null());
+        "index_format", index_format, "time_us", json_number(time * 1e6), "gflops",
+        json_number(t->works[op].flops / time * 1e-9), "gbps",
+        json_number(t->works[op].bytes / time * 1e-9), "roofline", json_number(floor / time),
+        "speedup", total ? json_number(dense / time) : json_null());
     if (!row) return -1;
+    if (op == OP_INDEX8)
+        json_object_update_new(
+            row, json_pack("{s:f, s:f}", "rescored", t->rescored, "bytes", t->works[op].bytes));
     if (!args->json) /* beyond what the JSON promises */
         json_object_update_new(row, json_pack("{s:s, s:I, s:I, s:f}", "bound",
                                               by_memory ? "memory" : "compute", "requests",
@@ -89,6 +99,12 @@ static int add_row(json_t *rows, const bench_attn_args *args, const bench_case *
                                               (json_int_t)t->times[op].n, "plan_mib",
                                               (double)t->plan_bytes[op] / (1 << 20)));
     return json_array_append_new(rows, row);
+}
+
+static bool is_shown(const bench_attn_args *args, const char *key) {
+    if (!strcmp(key, "requests")) return args->suite == SUITE_DECODE;
+    if (!strcmp(key, "rescored") || !strcmp(key, "bytes")) return args->index8;
+    return true;
 }
 
 static msa_status print_rows(const bench_attn_args *args, const json_t *rows, msa_error *err) {
@@ -108,12 +124,13 @@ static msa_status print_rows(const bench_attn_args *args, const json_t *rows, ms
         {"speedup", "speedup", 2, 0, "x"},
         {"samples", "samples", 0, 0, NULL},
         {"plan_mib", "workspace", 1, 0, " MiB"},
+        {"rescored", "rescored", 3, 100, " %"},
+        {"bytes", "read", 1, 1e-6, " MB"},
     };
     table_column shown[sizeof COLUMNS / sizeof *COLUMNS];
     size_t n = 0;
     for (size_t i = 0; i < sizeof COLUMNS / sizeof *COLUMNS; i++)
-        if (args->suite == SUITE_DECODE || strcmp(COLUMNS[i].key, "requests") != 0)
-            shown[n++] = COLUMNS[i];
+        if (is_shown(args, COLUMNS[i].key)) shown[n++] = COLUMNS[i];
     return table_print(shown, n, rows, err);
 }
 
@@ -142,6 +159,7 @@ static msa_status run_cases(const bench_attn_args *args, const msa_shape *shape,
     msa_status status =
         bench_data_create(&data, shape, (msa_dtype)args->format, (msa_dtype)args->index_format,
                           n_pages, args->pages == PAGES_IN_ORDER, err);
+    if (status == MSA_OK && args->index8) status = bench_data_add_index8(&data, err);
     progress bar = progress_begin("bench", "GFLOP");
     bench_settings settings = {
         (msa_order)args->order, (int)args->repeats, args->budget, busy, &bar, 0};
@@ -154,7 +172,8 @@ static msa_status run_cases(const bench_attn_args *args, const msa_shape *shape,
         const bench_case *c = &cases->list[i];
         status = bench_case_run(c, &data, &settings, &timing, err);
         for (int op = 0; op < OP_COUNT && status == MSA_OK; op++)
-            if (add_row(rows, args, c, (bench_op)op, &timing, top) != 0)
+            if ((op != OP_INDEX8 || data.index8) &&
+                add_row(rows, args, c, (bench_op)op, &timing, top) != 0)
                 status = fail_memory(err, "collecting results");
         add_totals(sum, c, &timing);
         planned += (int64_t)(args->repeats * 1e-9 * bench_work_dense(c, shape, data.format).flops);

@@ -61,6 +61,10 @@ static const option WORK_OPTIONS[] = {
      "cpu: the CPU time of the threads instead of time gone by, for\n"
      "a machine that is busy with other things; with -t 1",
      NULL},
+    {"--index8", 0, OPTION_SWITCH, AT(index8), NULL, 0, 0, NULL,
+     "time the index through an int8 copy of its keys too, which\n"
+     "chooses the same blocks",
+     NULL},
     {"--memory", 0, OPTION_SWITCH, AT(memory), NULL, 0, 0, NULL,
      "print what prefills of growing size allocate, and measure nothing", NULL},
     {"--json", 0, OPTION_SWITCH, AT(json), NULL, 0, 0, NULL, "print JSON", NULL},
@@ -78,11 +82,15 @@ static const help_page PAGE = {
         "\n"
         "  op        prefill, decode: all of it; -index: scoring and selecting; -sparse: attention "
         "over\n"
-        "            what was selected; select: top-k of stored scores, n/block of them a row\n"
+        "            what was selected; select: top-k of stored scores, n/block of them a row;\n"
+        "            -index8: scoring and selecting through the int8 copy (--index8)\n"
         "  time      median of the repetitions, each with other data\n"
         "  roofline  the least time this machine could take, by its measured ceilings, as a share\n"
         "            of the time it took, and what binds: arithmetic or memory\n"
-        "  speedup   dense time over MSA time\n",
+        "  speedup   dense time over MSA time\n"
+        "  rescored  share of the tokens whose score the int8 copy could not spare; bytes, read: "
+        "of\n"
+        "            copy and keys together\n",
     .examples = "msa bench attn --n 16K\n"
                 "msa bench attn --n 8K,16K --ops decode --index-format f32 --json\n"
                 "msa bench attn --suite train --n 4K\n"
@@ -136,6 +144,7 @@ static msa_status refuse_unread(const bench_attn_args *args, msa_error *err) {
         {"--pages", args->pages >= 0, GRID | PREFILL | DECODE},
         {"--format", args->format >= 0, GRID | PREFILL | DECODE},
         {"--index-format", args->index_format >= 0, GRID | PREFILL | DECODE},
+        {"--index8", args->index8, GRID | PREFILL | DECODE},
     };
     int suite = args->memory ? SUITE_MEMORY : args->suite;
     for (size_t i = 0; i < sizeof FLAGS / sizeof *FLAGS; i++)

@@ -18,7 +18,7 @@ typedef struct bench_attn_args {
     int format, index_format, ops, order, suite, pages, clock;
     int64_t repeats;
     double budget;
-    bool memory, json;
+    bool index8, memory, json;
 } bench_attn_args;
 
 /* Reads the flags, fills in what nobody gave, refuses what can't be or would not be read. *done:

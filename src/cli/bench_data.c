@@ -186,8 +186,43 @@ msa_status bench_data_create(bench_data *data, const msa_shape *shape, msa_dtype
     return MSA_OK;
 }
 
+/* The int8 copies of n pages. */
+static msa_status copy_pages(const bench_data *data, const int32_t *pages, int64_t n,
+                             msa_error *err) {
+    int64_t kv_len = n * data->shape.block;
+    int32_t cu[2] = {0, (int32_t)kv_len};
+    msa_batch batch = {.n_requests = 1,
+                       .cu_seqlens_q = cu,
+                       .kv_len = &kv_len,
+                       .page_table = pages,
+                       .page_table_stride = n,
+                       .n_pages = data->n_pages};
+    msa_plan *plan = NULL;
+    msa_index8_args args = {.ki = data->ki, .out = data->ki8};
+    msa_status status = msa_index8_plan(&plan, &data->shape, &batch, NULL, err);
+    if (status == MSA_OK) status = msa_index8_run(plan, &args, err);
+    msa_plan_free(plan);
+    return status;
+}
+
+msa_status bench_data_add_index8(bench_data *data, msa_error *err) {
+    size_t page = msa_index8_block_bytes(&data->shape) * (size_t)data->shape.n_index_keys;
+    data->lane_bytes[3] = page * (size_t)data->n_pages;
+    data->lanes[3] = bench_alloc(data->lane_bytes[3]);
+    if (!data->lanes[3]) return fail_memory(err, "making up keys and values");
+    data->n_bytes += data->lane_bytes[3];
+    data->ki8 = msa_index8_lane_of(data->lanes[3], &data->shape);
+    data->index8 = true;
+    msa_status status = MSA_OK;
+    int64_t most = (1 << 20) / data->shape.block; /* pages a call */
+    for (int64_t i = 0; i < data->n_pages && status == MSA_OK; i += most)
+        status = copy_pages(data, data->pages + i,
+                            data->n_pages - i < most ? data->n_pages - i : most, err);
+    return status;
+}
+
 void bench_data_free(bench_data *data) {
-    for (int lane = 0; lane < 3; lane++) bench_free(data->lanes[lane], data->lane_bytes[lane]);
+    for (int lane = 0; lane < 4; lane++) bench_free(data->lanes[lane], data->lane_bytes[lane]);
     free(data->pages);
     free(data->sink);
     *data = (bench_data){0};
@@ -212,7 +247,7 @@ static void put_first_token(const msa_lane *lane, int64_t at, int64_t scale_at, 
         memcpy(to + ((size_t)scale_at + 16 * g) * scale_unit, scales + g * scale_unit, scale_unit);
 }
 
-void bench_data_set_sink(const bench_data *data, int32_t page, bool on) {
+msa_status bench_data_set_sink(const bench_data *data, int32_t page, bool on, msa_error *err) {
     const msa_shape *shape = &data->shape;
     const msa_lane *ki = &data->ki;
     int32_t dim = shape->index_dim;
@@ -233,6 +268,7 @@ void bench_data_set_sink(const bench_data *data, int32_t page, bool on) {
             put_first_token(ki, at, page * ki->scale_stride_page + head * ki->scale_stride_head,
                             dim, (const char *)codes, (const char *)scales);
     }
+    return data->index8 ? copy_pages(data, &page, 1, err) : MSA_OK;
 }
 
 void bench_data_queries(const bench_data *data, uint64_t seed, int64_t n, float *q, float *qi) {

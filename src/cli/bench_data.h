@@ -26,8 +26,10 @@ typedef struct bench_data {
     size_t n_bytes; /* of the three lanes */
     uint64_t seed;
     float *sink; /* [Hi, di]: what all index queries have in common */
-    void *lanes[3];
-    size_t lane_bytes[3];
+    void *lanes[4];
+    size_t lane_bytes[4];
+    bool index8; /* there is an int8 copy of the index keys: lane 3 */
+    msa_index8_lane ki8;
 } bench_data;
 
 size_t bench_data_bytes(const msa_shape *shape, msa_dtype format, msa_dtype index_format,
@@ -35,10 +37,12 @@ size_t bench_data_bytes(const msa_shape *shape, msa_dtype format, msa_dtype inde
 msa_status bench_data_create(bench_data *data, const msa_shape *shape, msa_dtype format,
                              msa_dtype index_format, int64_t n_pages, bool in_order,
                              msa_error *err);
+/* Adds the int8 copy of all index keys. */
+msa_status bench_data_add_index8(bench_data *data, msa_error *err);
 void bench_data_free(bench_data *data);
 
 /* Makes the first token of `page`, where block 0 of a request lies, a sink, or ordinary again. */
-void bench_data_set_sink(const bench_data *data, int32_t page, bool on);
+msa_status bench_data_set_sink(const bench_data *data, int32_t page, bool on, msa_error *err);
 
 /* n queries of one request that follow each other: q [n, Hq, d] and qi [n, Hi, di]. The same seed
  * gives the same numbers. */

@@ -76,8 +76,10 @@ static msa_status make_plans(runner *r, variant *v, msa_error *err) {
                        .page_table = v->page_table,
                        .page_table_stride = r->table_stride,
                        .n_pages = r->data->n_pages};
-    msa_plan_options options = {.order = r->settings->order};
+    msa_plan_options options = {.order = r->settings->order}, index8 = {.index8 = 1};
     msa_status status = msa_index_plan(&v->plans[OP_INDEX], shape, &batch, NULL, err);
+    if (status == MSA_OK && r->data->index8)
+        status = msa_index_plan(&v->plans[OP_INDEX8], shape, &batch, &index8, err);
     if (status != MSA_OK) return status;
     if (r->c->prefill)
         status = msa_sparse_plan(&v->plans[OP_SPARSE], shape, &batch, &options, err);
@@ -97,11 +99,14 @@ static void place_pages(runner *r, int32_t *table, int i) {
     }
 }
 
-static void set_sinks(const runner *r, bool on) {
+static msa_status set_sinks(const runner *r, bool on, msa_error *err) {
+    msa_status status = MSA_OK;
     for (int i = 0; i < r->n_variants; i++)
-        for (int32_t request = 0; request < r->c->n_requests && r->variants[i].page_table;
-             request++)
-            bench_data_set_sink(r->data, r->variants[i].page_table[request * r->table_stride], on);
+        for (int32_t request = 0;
+             request < r->c->n_requests && r->variants[i].page_table && status == MSA_OK; request++)
+            status = bench_data_set_sink(
+                r->data, r->variants[i].page_table[request * r->table_stride], on, err);
+    return status;
 }
 
 static msa_status make_variant(runner *r, int i, msa_error *err) {
@@ -151,6 +156,16 @@ static msa_status run_index(const runner *r, const variant *v, msa_error *err) {
     return msa_index_run(v->plans[OP_INDEX], &args, err);
 }
 
+static msa_status run_index8(const runner *r, const variant *v, msa_index8_stats *stats,
+                             msa_error *err) {
+    msa_index_args args = {.qi = v->qi,
+                           .ki = r->data->ki,
+                           .out = {.ids = v->ids},
+                           .ki8 = &r->data->ki8,
+                           .stats = stats};
+    return msa_index_run(v->plans[OP_INDEX8], &args, err);
+}
+
 static msa_status run_attention(const runner *r, const variant *v, bool sparse, msa_error *err) {
     msa_selection selection = {.ids = v->ids};
     msa_attn_args args = {.q = v->q,
@@ -165,6 +180,7 @@ static msa_status run_attention(const runner *r, const variant *v, bool sparse, 
 
 static msa_status run_op(const runner *r, bench_op op, const variant *v, msa_error *err) {
     if (op == OP_INDEX) return run_index(r, v, err);
+    if (op == OP_INDEX8) return run_index8(r, v, NULL, err);
     if (op != OP_MSA) return run_attention(r, v, op == OP_SPARSE, err);
     msa_status status = run_index(r, v, err);
     return status != MSA_OK ? status : run_attention(r, v, true, err);
@@ -175,18 +191,23 @@ static msa_status run_op(const runner *r, bench_op op, const variant *v, msa_err
 static msa_status warm_up(runner *r, bench_timing *out, msa_error *err) {
     const msa_shape *shape = &r->data->shape;
     work sparse = {0, 0};
+    msa_index8_stats sum = {0}, stats = {0};
     for (int i = 0; i < r->n_variants; i++) {
         const variant *v = &r->variants[i];
         double distinct;
         work w;
         msa_status status = run_op(r, OP_MSA, v, err);
+        if (status == MSA_OK && r->data->index8) status = run_index8(r, v, &stats, err);
         if (status != MSA_OK) return status;
+        sum.bounded += stats.bounded, sum.rescored += stats.rescored, sum.bytes += stats.bytes;
         if (!bench_work_sparse(r->c, shape, r->data->format, v->ids, &w, &distinct))
             return fail_memory(err, "counting the work");
         sparse = work_add(sparse, w);
         out->distinct += distinct / r->n_variants;
     }
     out->works[OP_INDEX] = bench_work_index(r->c, shape, r->data->index_format);
+    out->works[OP_INDEX8] = (work){out->works[OP_INDEX].flops, (double)sum.bytes / r->n_variants};
+    out->rescored = sum.bounded ? (double)sum.rescored / (double)sum.bounded : 0;
     out->works[OP_SPARSE] = (work){sparse.flops / r->n_variants, sparse.bytes / r->n_variants};
     out->works[OP_MSA] = work_add(out->works[OP_INDEX], out->works[OP_SPARSE]);
     out->works[OP_DENSE] = bench_work_dense(r->c, shape, r->data->format);
@@ -221,13 +242,15 @@ msa_status bench_case_run(const bench_case *c, const bench_data *data,
     for (int op = 0; op < OP_COUNT; op++) r.next[op] = op;
     *out = (bench_timing){0};
     msa_status status = prepare(&r, err);
-    if (status == MSA_OK) set_sinks(&r, true);
+    if (status == MSA_OK) status = set_sinks(&r, true, err);
     if (status == MSA_OK) status = warm_up(&r, out, err);
     for (int round = 0; round < settings->rounds; round++)
         for (int op = 0; op < OP_COUNT && status == MSA_OK; op++)
-            if (round < ROUNDS_MIN || out->times[op].total_s < settings->budget_s)
+            if (op == OP_INDEX8 && !data->index8)
+                continue;
+            else if (round < ROUNDS_MIN || out->times[op].total_s < settings->budget_s)
                 status = take_turn(&r, (bench_op)op, out, err);
-    set_sinks(&r, false);
+    msa_status undone = set_sinks(&r, false, status ? NULL : err);
     release(&r);
-    return status;
+    return status ? status : undone;
 }

@@ -1,7 +1,8 @@
-/* bench_runner.h: times one case: the index operator, attention over what it selected, both after
- * one another (what MSA costs), and dense attention, interleaved.
+/* bench_runner.h: times one case: the index operator, the same through the int8 copy of its keys
+ * where the data has one, attention over what was selected, index and attention after one another
+ * (what MSA costs), and dense attention, interleaved.
  *
- * A round times each of the four for a little while, then the next round does; whatever slows the
+ * A round times each of them for a little while, then the next round does; whatever slows the
  * machine for seconds slows all of them. Repetitions go through variants: other queries, other
  * selections and, where the arena has room, other keys, so that nothing is found in a cache that a
  * real step would have to fetch. Plans are made before, once per step as in a model. */
@@ -12,13 +13,14 @@
 #include "cli/bench_data.h"
 #include "cli/progress.h"
 
-typedef enum bench_op { OP_INDEX, OP_SPARSE, OP_MSA, OP_DENSE, OP_COUNT } bench_op;
+typedef enum bench_op { OP_INDEX, OP_INDEX8, OP_SPARSE, OP_MSA, OP_DENSE, OP_COUNT } bench_op;
 
 typedef struct bench_timing {
     samples times[OP_COUNT];
     work works[OP_COUNT];
     size_t plan_bytes[OP_COUNT];
     double distinct; /* blocks four neighbouring queries choose together */
+    double rescored; /* share of tokens that the index through the copy rescores */
 } bench_timing;
 
 typedef struct bench_settings {

@@ -164,7 +164,8 @@ static msa_status run_op(bench_layer *l, train_op op, msa_error *err) {
     loss.dqi = a[DQI], loss.dki = a[DKI];
     msa_plan *plan = l->plans[op];
     switch (op) {
-    case INDEX: return msa_index_run(plan, &(msa_index_args){a[QI], ki, selection}, err);
+    case INDEX:
+        return msa_index_run(plan, &(msa_index_args){.qi = a[QI], .ki = ki, .out = selection}, err);
     case SPARSE_FORWARD: return msa_sparse_run(plan, &forward, err);
     case SPARSE_BACKWARD: return msa_sparse_grad_run(plan, &backward, err);
     case LOSS: return msa_index_loss_run(plan, &loss, err);

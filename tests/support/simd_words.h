@@ -40,6 +40,8 @@ typedef struct simd_words {
     void (*store_e4m3)(uint8_t *p, const float *a);
     void (*load_e2m1)(const uint8_t *p, float *out);
     void (*load_e2m1_halves)(const uint8_t *p, float *out);
+    /* n steps of v_dot_pairs over 32 bytes and two int16 each */
+    void (*dot_pairs)(const int8_t *p, const int16_t *q, int n, float *out);
     void (*set1_f16)(const uint8_t *p, float *out);
     void (*set2_f16)(const uint8_t *p, float *a, float *b);
     void (*scale_nibbles)(const uint8_t *p, const float scale[2], const float offset[2], float *low,

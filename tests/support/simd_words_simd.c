@@ -99,6 +99,11 @@ static void store_bf16(uint16_t *p, const float *a) {
 static void store_f16(uint16_t *p, const float *a) {
     v_store_f16(p, v_load(a));
 }
+static void dot_pairs(const int8_t *p, const int16_t *q, int n, float *out) {
+    vi sum = vi_zero();
+    for (int i = 0; i < n; i++) sum = v_dot_pairs(sum, v_load_i8_pairs(p + 32 * i), q + 2 * i);
+    v_store(out, v_from_i32(sum));
+}
 static void load_i8(const int8_t *p, float *out) {
     v_store(out, v_load_i8(p));
 }
@@ -198,6 +203,7 @@ const simd_words SIMD_NAME(simd_words) = {
     .store_e4m3 = store_e4m3,
     .load_e2m1 = load_e2m1,
     .load_e2m1_halves = load_e2m1_halves,
+    .dot_pairs = dot_pairs,
     .set1_f16 = set1_f16,
     .set2_f16 = set2_f16,
     .scale_nibbles = scale_nibbles,
