@@ -300,7 +300,7 @@ static void few_tokens_are_rescored(void **state) {
     (void)state;
     msa_shape shape = msa_shape_m3();
     shape.head_dim = 8, shape.n_q_heads = 4, shape.block = 32;
-    int q_len = 4, kv_len = test_brief() ? 4096 : 16384;
+    int q_len = 1, kv_len = test_brief() ? 4096 : 32768;
     for (int kind = NORMAL; kind <= ONE_HOT; kind++) {
         attn_case c = case_make(shape, 1, &q_len, &kv_len, 6, kind > NORMAL);
         rng r = rng_seed(9);
@@ -312,7 +312,7 @@ static void few_tokens_are_rescored(void **state) {
         double share = (double)stats.rescored / (double)stats.bounded;
         if (!test_brief()) assert_true(share > 0 && share < (kind == ONE_HOT ? 0.5 : 0.1));
         double plain = (double)(kv_len - shape.block) * shape.index_dim * 2;
-        if (kind == NORMAL && !test_brief()) assert_true((double)stats.bytes < 0.8 * plain);
+        if (kind == NORMAL && !test_brief()) assert_true((double)stats.bytes < 0.9 * plain);
         mem_free(copy.data);
         case_free(&c);
     }
