@@ -213,7 +213,7 @@ static int64_t check_case(int shape, int kind, uint64_t seed) {
         at = start[i] + (c.kv_len[i] + c.shape.block - 1) / c.shape.block;
     }
     case_lay_out(&c, (case_layout)rng_below(&r, CASE_LAYOUTS),
-                 (msa_dtype)rng_below(&r, MSA_DTYPE_COUNT), seed);
+                 (msa_dtype)rng_below(&r, MSA_BF16 + 1), seed);
     how way = {(msa_list_order)rng_below(&r, 3), (msa_list_layout)rng_below(&r, 2),
                1 + (int)rng_below(&r, 3), splits[rng_below(&r, 5)]};
     msa_index8_lane copy = make_copies(&c, c.batch.page_table || rng_below(&r, 2) ? NULL : start);
@@ -411,6 +411,9 @@ static void wrong_arguments_are_named(void **state) {
     assert_fails(msa_index_run(plan, &args, &err), MSA_E_ARG, &err, "ki8: stride_page");
     args.ki8 = &copy;
     assert_ok(msa_index_run(plan, &args, &err), &err);
+    case_lay_out(&c, CASE_PANELS, MSA_FP8, 1);
+    args.ki = c.ki_lane;
+    assert_fails(msa_index_run(plan, &args, &err), MSA_E_ARG, &err, "ki: dtype is fp8");
     msa_plan_free(plan);
     free(ids);
     mem_free(copy.data);
