@@ -178,7 +178,7 @@ static void what_cannot_be_measured_is_refused(void **state) {
     assert_exit(&place, "msa bench attn --n none", 2, "--n");
     assert_exit(&place, "msa bench attn --n 0", 2, "--n");
     assert_exit(&place, "msa bench attn --dim 12", 2, "head_dim");
-    assert_exit(&place, "msa bench attn --format int8", 2, "--format");
+    assert_exit(&place, "msa bench attn --format int4", 2, "--format");
     assert_exit(&place, "msa bench attn --decode-queries 17", 2, "--decode-queries");
     static const char *const UNREAD[][2] = {
         {"--suite train --ops decode", "--ops is not read"},

@@ -14,6 +14,9 @@
 #define SMALL                                                                                      \
     "-m base.gguf -f LICENSE --context 256 --block 16 --topk 4 --init 1 --local 1 --rows 32 "
 
+/* Beside a branch, which has its blocks. */
+#define NEXT "-m base.gguf -f LICENSE --context 256 --rows 32 "
+
 static void write_model(uint64_t seed, const char *name) {
     char path[128];
     tiny_params p = tiny_defaults("llama", seed);
@@ -144,7 +147,7 @@ static void with_cpt_the_model_itself_is_written(void **state) {
 /* From an adapter, its blocks and weights; facts are told in a share of the pieces. */
 static void an_adapter_is_gone_on_with(void **state) {
     (void)state;
-    json_t *found = workplace_json(&place, "msa convert " SMALL
+    json_t *found = workplace_json(&place, "msa convert " NEXT
                                            "--index adapter.gguf --facts 0.5 -o further.gguf "
                                            "--steps 8 --repeats 4 --lr 1e-3 -t 2 --json");
     json_t *first = json_array_get(json_object_get(found, "layers"), 0);
@@ -156,13 +159,15 @@ static void an_adapter_is_gone_on_with(void **state) {
     json_decref(base);
     static const call calls[] = {
         {"grep '\"exam\"' further.gguf.run/log.jsonl | grep -q needle", 0, NULL},
-        {"msa convert " SMALL "--index adapter.gguf -o adapter.gguf", 2, "the branch of --index"},
-        {"msa convert " SMALL "--index adapter.gguf --start random -o x.gguf", 2, "--start random"},
+        {"msa convert " NEXT "--index adapter.gguf -o adapter.gguf", 2, "the branch of --index"},
+        {"msa convert " NEXT "--index adapter.gguf --start random -o x.gguf", 2, "--start random"},
         {"msa convert " SMALL "--facts 1 -o x.gguf", 2, "--facts"},
-        {"msa convert " SMALL
+        {"msa convert " NEXT
          "--index adapter.gguf -o joined.gguf --steps 1 --cpt 1 --facts 0.5 -t 2",
          0, NULL},
-        {"msa convert " SMALL "--index base.gguf -o x.gguf", 1, "model.index.from"},
+        {"msa convert " SMALL "--index adapter.gguf -o x.gguf", 2,
+         "--block: the branch of --index"},
+        {"msa convert " NEXT "--index base.gguf -o x.gguf", 1, "model.index.from"},
         {"msa convert -m other.gguf -f LICENSE --index adapter.gguf -o x.gguf --context 256", 1,
          "other weights"},
     };

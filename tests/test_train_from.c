@@ -94,7 +94,8 @@ static void a_branch_beside_its_model_is_gone_on_with(void **state) {
 #define ALONE "recipe.kind=index-only run.format=index run.steps=4 optim.index_lr=0 "
     static const char *const CASES[][2] = {
         {"model.index.keep=false", "model.index.keep"},
-        {"model.index.on=false recipe.kind=full run.format=none", "nothing"},
+        {"model.index.on=false", "nothing"},
+        {"recipe.kind=full run.format=none", "recipe.kind is full"},
         {"model.index.from=/no/such/file", "model.index.from"},
     };
     run_to_end("dense", "run.steps=4 recipe.kind=full model.family=llama model.moe.experts=0", 0);
@@ -113,7 +114,7 @@ static void a_branch_beside_its_model_is_gone_on_with(void **state) {
         char more[1100];
         snprintf(more, sizeof more, "%s %s", settings, CASES[i][0]);
         assert_fails(tiny_train_create(&t, run_path("no"), more, 0, NULL, NULL, &err),
-                     i == 2 ? MSA_E_IO : MSA_E_ARG, &err, CASES[i][1]);
+                     i == 3 ? MSA_E_IO : MSA_E_ARG, &err, CASES[i][1]);
     }
     snprintf(settings, sizeof settings, "model.index.from=%s/index.gguf", run_path("branch"));
     assert_fails(tiny_train_create(&t, run_path("no"), settings, 0, NULL, NULL, &err), MSA_E_ARG,

@@ -186,7 +186,8 @@ MSA_API msa_status msa_select_run(const msa_shape *shape, int64_t n_rows, const 
 /* Where the int8 copies of index keys lie: of each block and head msa_index8_block_bytes bytes.
  * Paged keys: those of page p at p * stride_page + head * stride_head. Contiguous keys: block b of
  * request r takes the place of page start[r] + b; start NULL: the requests lie one behind the
- * other, each in whole blocks. */
+ * other, each in whole blocks; where lengths grow, several contiguous requests need `start`. No two
+ * requests of a batch may write the same page. */
 typedef struct msa_index8_lane {
     void *data;                       /* aligned to 64 bytes */
     int64_t stride_page, stride_head; /* in bytes, multiples of 64 */
@@ -198,7 +199,7 @@ typedef struct msa_index8_stats {
     int64_t bounded;  /* pairs of a row and a token whose score was bounded */
     int64_t rescored; /* of them those whose score was then computed: in panels of 16 tokens */
     int64_t rescored_blocks; /* pairs of a row and a block */
-    int64_t bytes;           /* of index keys and copies read, a block once for a tile of rows */
+    int64_t bytes;           /* read through the copy, a block once for a tile of rows */
 } msa_index8_stats;
 
 typedef struct msa_index_args {

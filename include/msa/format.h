@@ -25,7 +25,7 @@
  *            both saturating; where e is 0 so are the codes. A group with a NaN gets e NaN and
  *            codes 0: it reads as NaN
  * NaN reads as NaN in every format, with a sign and payload that do not matter. Subnormal numbers
- * are numbers like others; the sign of a zero is kept, by int8 not. */
+ * are numbers like others; the sign of a zero is kept, but by int8 and, where e is 0, by nvfp4. */
 #ifndef MSA_FORMAT_H
 #define MSA_FORMAT_H
 

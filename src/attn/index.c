@@ -245,10 +245,10 @@ static msa_status check_arguments(const msa_plan *plan, const msa_index_args *ar
 
 msa_status msa_index_run(msa_plan *plan, const msa_index_args *args, msa_error *err) {
     msa_status status = check_arguments(plan, args, err);
+    if (!status && args->stats) *args->stats = (msa_index8_stats){0};
     if (status || plan->n_items == 0) return status;
     int64_t n_items = (int64_t)plan->n_items;
     int64_t n_rows = plan->index8 ? plan->total_q * plan->shape.n_index_heads : 0;
-    if (args->stats) *args->stats = (msa_index8_stats){0};
 #pragma omp parallel num_threads(plan->n_threads) if (n_items > 1)
     {
         index_space space;

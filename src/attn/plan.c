@@ -313,8 +313,8 @@ msa_status plan_check(const msa_plan *plan, plan_op op, msa_error *err) {
 }
 
 /* What lanes with scales and halved bytes need besides. */
-static msa_status check_format(const msa_lane *lane, const char *name, int32_t dim,
-                               msa_error *err) {
+static msa_status check_format(const msa_lane *lane, const char *name, int64_t block,
+                               int32_t n_heads, int32_t dim, msa_error *err) {
     float scale;
     msa_status status = format_check_scale(lane->dtype, lane->scale, name, &scale, err);
     if (status) return status;
@@ -334,6 +334,9 @@ static msa_status check_format(const msa_lane *lane, const char *name, int32_t d
     if (lane->layout == MSA_TOKENS && lane->scale_stride_token < n)
         return error_set(err, MSA_E_ARG, "%s: scale_stride_token is %lld; expected at least %d",
                          name, (long long)lane->scale_stride_token, n);
+    if (lane->layout == MSA_PANELS && n_heads > 1 && lane->scale_stride_head < block * n)
+        return error_set(err, MSA_E_ARG, "%s: scale_stride_head is %lld; expected at least %lld",
+                         name, (long long)lane->scale_stride_head, (long long)(block * n));
     return MSA_OK;
 }
 
@@ -349,7 +352,7 @@ msa_status plan_check_lane(const msa_plan *plan, const msa_lane *lane, const cha
                          msa_row_align(lane->dtype));
     if (lane->stride_head < 0 || lane->stride_token < 0 || lane->stride_page < 0)
         return error_set(err, MSA_E_ARG, "%s: strides must not be negative", name);
-    msa_status status = check_format(lane, name, dim, err);
+    msa_status status = check_format(lane, name, block, n_heads, dim, err);
     if (status) return status;
     if (lane->layout == MSA_TOKENS) {
         if (lane->stride_token < dim)

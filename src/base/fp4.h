@@ -6,8 +6,6 @@
 
 #include "base/half.h"
 
-#define FP4_MAX 6.0f
-
 static inline float fp4_to_f32(int code) {
     static const float values[16] = {0,     0.5f,  1,     1.5f,  2,     3,     4,     6,
                                      -0.0f, -0.5f, -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f};

@@ -109,7 +109,9 @@ static msa_status check_cpt(const convert_args *args, const work *w, msa_error *
     msa_trainer *t = NULL;
     char *text;
     msa_status status = write_text(
-        &text, convert_cpt_config(args, w->cpt_folder, args->model.path, w->folder), err);
+        &text,
+        convert_cpt_config(args, w->cpt_folder, args->model.path, args->model.index, w->folder),
+        err);
     if (status == MSA_OK) status = open_trainer(&t, text, false, &watcher, err);
     msa_trainer_free(t);
     free(text);
@@ -126,7 +128,7 @@ static msa_status run_both(const convert_args *args, work *w, msa_error *err) {
         status = run(args, convert_index_config(args, w->folder), w->folder, args->resume,
                      &w->index, err);
     if (status != MSA_OK || args->cpt == 0 || args->check) return status;
-    status = run(args, convert_cpt_config(args, w->cpt_folder, w->index.model, w->folder),
+    status = run(args, convert_cpt_config(args, w->cpt_folder, w->index.model, NULL, w->folder),
                  w->cpt_folder, begun, &w->cpt, err);
     w->has_cpt = status == MSA_OK;
     return status;

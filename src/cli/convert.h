@@ -22,11 +22,12 @@ typedef struct convert_args {
 msa_status convert_parse(convert_args *args, int argc, char **argv, bool *done, msa_error *err);
 
 /* Configuration of the run that trains the index branch alone, and of the one that trains the
- * backbone with it, from the model `from`, whose own branch counts where it has one: as msa train
- * reads them. Both keep the texts as tokens in `tokens`. NULL without memory. */
+ * backbone with it, from the model `from`, whose own branch counts where it has one, or `branch`
+ * beside it where that is not NULL: as msa train reads them. Both keep the texts as tokens in
+ * `tokens`. NULL without memory. */
 json_t *convert_index_config(const convert_args *args, const char *folder);
 json_t *convert_cpt_config(const convert_args *args, const char *folder, const char *from,
-                           const char *tokens);
+                           const char *branch, const char *tokens);
 
 /* What the logs say of held-out text: {"held_out": its size, "nll": rows, "layers": rows}. cpt_log
  * NULL: no such run. */

@@ -74,9 +74,10 @@ json_t *convert_index_config(const convert_args *a, const char *folder) {
 }
 
 json_t *convert_cpt_config(const convert_args *a, const char *folder, const char *from,
-                           const char *tokens) {
-    json_t *model = json_pack("{s:s, s:i, s:o}", "from", from, "dense_layers", 0, "index",
-                              index_of(a, "random"));
+                           const char *branch, const char *tokens) {
+    json_t *index = index_of(a, "random");
+    if (branch) json_object_set_new(index, "from", json_text(branch, strlen(branch)));
+    json_t *model = json_pack("{s:s, s:i, s:o}", "from", from, "dense_layers", 0, "index", index);
     json_t *data = data_of(a);
     json_t *optim =
         json_pack("{s:f, s:f, s:f}", "lr", a->cpt_lr, "index_lr", a->lr / 10, "weight_decay", 0.01);

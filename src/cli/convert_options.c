@@ -236,15 +236,33 @@ static msa_status check_args(const convert_args *args, msa_error *err) {
     return output_check("-o", args->out, err);
 }
 
+/* What of the blocks was not said; beside a branch that has its own, nothing may be. */
+static msa_status settle_blocks(convert_args *args, msa_error *err) {
+    const char *set = args->block        ? "--block"
+                      : args->topk       ? "--topk"
+                      : args->dim        ? "--index-dim"
+                      : args->local >= 0 ? "--local"
+                      : args->init >= 0  ? "--init"
+                                         : NULL;
+    if (args->model.index && set)
+        return fail(err, MSA_E_ARG,
+                    "%s: the branch of --index has blocks and forced blocks of its own, which "
+                    "count; expected --index without it",
+                    set);
+    if (!args->block) args->block = 64;
+    if (!args->topk) args->topk = 8;
+    if (args->local < 0) args->local = 2;
+    if (args->init < 0) args->init = 1;
+    return MSA_OK;
+}
+
 msa_status convert_parse(convert_args *args, int argc, char **argv, bool *done, msa_error *err) {
     *args = (convert_args){.steps = 1200,
                            .rows = 384,
                            .repeats = 8,
                            .context = 4096,
-                           .block = 64,
-                           .topk = 8,
-                           .init = 1,
-                           .local = 2,
+                           .init = -1,
+                           .local = -1,
                            .seed = 1,
                            .lr = 1e-3,
                            .cpt_lr = 3e-5};
@@ -256,5 +274,7 @@ msa_status convert_parse(convert_args *args, int argc, char **argv, bool *done, 
         {"Output", OUTPUT_OPTIONS, sizeof OUTPUT_OPTIONS / sizeof *OUTPUT_OPTIONS, args},
     };
     msa_status status = options_parse(&PAGE, groups, 5, argc, argv, done, err);
-    return status == MSA_OK && !*done ? check_args(args, err) : status;
+    if (status != MSA_OK || *done) return status;
+    status = check_args(args, err);
+    return status == MSA_OK ? settle_blocks(args, err) : status;
 }

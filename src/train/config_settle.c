@@ -63,8 +63,7 @@ static msa_status settle_index(train_config *c, msa_error *err) {
                          (long long)(c->model.index.local + c->model.index.init),
                          (long long)c->model.index.topk);
     int64_t budget = c->model.index.topk * c->model.index.block;
-    bool known = c->model.index.from[0] == 0; /* else that of the file counts */
-    if (known && c->data.context <= budget)
+    if (!from && c->data.context <= budget) /* else that of a branch which is there may count */
         return error_set(err, MSA_E_ARG,
                          "data.context is %lld and the key budget, topk x block, %lld; expected a "
                          "longer context: up to the budget everything is selected",
@@ -99,6 +98,10 @@ static msa_status settle_index_from(const train_config *c, msa_error *err) {
         return error_set(err, MSA_E_ARG,
                          "model.index.keep is false and model.from empty; there is no branch to "
                          "leave out, expected true");
+    if (c->model.index.from[0] && c->recipe.kind == RECIPE_FULL)
+        return error_set(err, MSA_E_ARG,
+                         "model.index.from is set and recipe.kind is full, which leaves an index "
+                         "branch out; expected another recipe, or no branch");
     if (c->model.index.from[0] && !(c->model.index.keep && c->model.index.on))
         return error_set(err, MSA_E_ARG,
                          "model.index.from is set and model.index.%s is false; expected true: the "

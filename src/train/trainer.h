@@ -34,7 +34,7 @@ struct msa_trainer {
     void *user;
 
     arch arch;
-    bool from_index; /* the model of model.from has an index branch */
+    bool from_index; /* its index branch was there, in model.from or beside it */
     uint64_t frozen; /* hash of the weights that checkpoints don't hold, part of state.data; or 0 */
     tokenizer *tokenizer;
     bytes chat;              /* template of the model of model.from, for the file that is written */

@@ -99,18 +99,14 @@ static msa_status open_model(opened *o, const train_config *c, msa_error *err) {
         if (!status) status = weights_load(&w, o->gguf, err);
     }
     model_files_free(&found);
+    if (status == MSA_OK && (w->rope.factors || w->rope.linear_factor != 1))
+        status = error_set(err, MSA_E_UNSUPPORTED,
+                           "'%s' scales its RoPE, which is neither trained nor written", path);
+    if (status != MSA_OK) error_prefix(err, status, "model.from: ");
     if (status == MSA_OK) status = open_index(o, w, c->model.index.from, err);
-    if (status != MSA_OK) {
-        weights_free(w);
-        return status;
-    }
-    o->arch = w->arch;
-    bool scaled = w->rope.factors || w->rope.linear_factor != 1;
+    if (status == MSA_OK) o->arch = w->arch;
     weights_free(w);
-    if (scaled)
-        return error_set(err, MSA_E_UNSUPPORTED,
-                         "'%s' scales its RoPE, which is neither trained nor written", path);
-    return MSA_OK;
+    return status;
 }
 
 static arch_index index_of(const train_config *c, const arch *a) {
@@ -166,7 +162,7 @@ msa_status trainer_arch_from(msa_trainer *t, msa_error *err) {
         status = check_from(c, &o.arch, a, err);
     }
     close_model(&o);
-    return status == MSA_OK ? MSA_OK : error_prefix(err, status, "model.from: ");
+    return status;
 }
 
 /* Tensors the model has and no file gives: those of an index branch it gets. */
@@ -190,6 +186,10 @@ static msa_status read_bias(msa_trainer *t, tensor_source *source, int32_t layer
 msa_status trainer_weights_from(msa_trainer *t, msa_error *err) {
     opened o;
     msa_status status = open_model(&o, &t->config, err);
+    if (status != MSA_OK) {
+        close_model(&o);
+        return status;
+    }
     tensor_source source = {.arch = &o.arch, .gguf = o.gguf, .index = o.index, .files = o.files};
     for (int32_t i = 0; i < t->params->n && status == MSA_OK; i++)
         if (!is_new(t, &t->params->list[i]))

@@ -14,7 +14,7 @@ import math
 from pathlib import Path
 
 from figures import MORE_IS_BETTER, Figure, Value
-from work import read_json, status_of
+from work import is_hopeless, read_json, status_of
 
 # Selectors that stand for "what the model was trained with".
 OWN = ("own", "index")
@@ -80,7 +80,8 @@ class Records:
         return self.logs[run.folder]
 
     def status(self, run):
-        return status_of(self.description.trainings[run.name, run.seed])
+        training = self.description.trainings[run.name, run.seed]
+        return "diverged" if is_hopeless(training) else status_of(training)
 
     def figure(self, measure_name, run_name, selector, **where):
         """The measure of one column, over the seeds that have it; empty where none has. `where`

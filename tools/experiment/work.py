@@ -54,7 +54,7 @@ def status_of(job):
 
 
 def is_hopeless(job):
-    return any(status_of(need) == "diverged" for need in job.needs)
+    return any(status_of(need) == "diverged" or is_hopeless(need) for need in job.needs)
 
 
 def is_settled(job):
