@@ -48,6 +48,16 @@ static json_t *index_of(const convert_args *a, const char *start) {
     return index;
 }
 
+/* Takes over the sections. */
+static json_t *config_of(const convert_args *a, json_t *model, json_t *data, json_t *optim,
+                         json_t *schedule, json_t *recipe, json_t *log, json_t *run) {
+    json_t *config =
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "model", model, "data", data, "optim",
+                  optim, "schedule", schedule, "recipe", recipe, "log", log, "run", run);
+    if (a->facts > 0) json_object_set_new(config, "tasks", tasks_of(a));
+    return config;
+}
+
 json_t *convert_index_config(const convert_args *a, const char *folder) {
     json_t *index = index_of(a, a->start ? "random" : "heads");
     const char *file = a->model.index;
@@ -66,11 +76,7 @@ json_t *convert_index_config(const convert_args *a, const char *folder) {
     json_t *run = json_pack("{s:s, s:I, s:I, s:s, s:s}", "out", folder, "steps",
                             (json_int_t)a->steps, "seed", (json_int_t)a->seed, "format",
                             a->cpt ? "gguf" : "index", "type", a->cpt ? "f32" : TYPES[a->type]);
-    json_t *config =
-        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "model", model, "data", data_of(a),
-                  "optim", optim, "schedule", schedule, "recipe", recipe, "log", log, "run", run);
-    if (a->facts > 0) json_object_set_new(config, "tasks", tasks_of(a));
-    return config;
+    return config_of(a, model, data_of(a), optim, schedule, recipe, log, run);
 }
 
 json_t *convert_cpt_config(const convert_args *a, const char *folder, const char *from,
@@ -89,9 +95,5 @@ json_t *convert_cpt_config(const convert_args *a, const char *folder, const char
     json_t *run = json_pack("{s:s, s:I, s:I, s:s, s:s}", "out", folder, "steps", (json_int_t)a->cpt,
                             "seed", (json_int_t)a->seed, "format", "gguf", "type", TYPES[a->type]);
     json_object_set_new(data, "cache", json_text(tokens, strlen(tokens)));
-    json_t *config =
-        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "model", model, "data", data, "optim",
-                  optim, "schedule", schedule, "recipe", recipe, "log", log, "run", run);
-    if (a->facts > 0) json_object_set_new(config, "tasks", tasks_of(a));
-    return config;
+    return config_of(a, model, data, optim, schedule, recipe, log, run);
 }
