@@ -251,6 +251,13 @@ static void every_half_loads_as_the_same_float(void **state) {
             variants[v].words->load_bf16(in, out);
             for (int i = 0; i < 16; i++)
                 assert_int_equal(f32_bits(out[i]), f32_bits(bf16_to_f32(in[i])));
+            variants[v].words->load_bf16_any(in, out);
+            for (int i = 0; i < 16; i++) {
+                int found = 0;
+                for (int j = 0; j < 16; j++)
+                    found += f32_bits(out[j]) == f32_bits(bf16_to_f32(in[i]));
+                assert_int_equal(found, 1);
+            }
             variants[v].words->load_f16(in, out);
             for (int i = 0; i < 16; i++)
                 assert_int_equal(f32_bits(out[i]), f32_bits(f16_to_f32(in[i])));

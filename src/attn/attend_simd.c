@@ -1,8 +1,8 @@
 /* attend_simd.c: one block of keys taken into the online softmax of a tile of rows.
  *
- * ATTEND_CHUNK rows at a time, so that their scores stay in the first-level cache: scores by the
- * register tile of tile.h, maxima and exponentials, then probabilities times values by the same
- * tile. o is rescaled where it is next touched, in the epilogue of the second product. */
+ * A chunk of rows at a time: scores by the register tile of tile.h, maxima and exponentials, then
+ * probabilities times values by the same tile. o is rescaled where it is next touched, in the
+ * epilogue of the second product. */
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -11,6 +11,9 @@
 #include "attn/tile.h"
 
 attend_block_fn SIMD_NAME(attend_block);
+
+/* Rows at a time: whole tiles, whose scores and queries stay in the first-level cache. */
+enum { CHUNK = TILE_ROWS == 6 ? 24 : ATTEND_CHUNK };
 
 /* One chunk of rows. Arrays have 8 rows of room behind n_rows: tiles may compute rows nobody reads,
  * from whatever lies there, but store nothing outside the scratch. */
@@ -89,17 +92,15 @@ SIMD_INLINE void product_tiles(const chunk *c, int row, int n_tiles, int rows, i
 SIMD_INLINE void product(const chunk *c, int n_panels, msa_dtype dtype, int values) {
     int n = c->n_rows, n_full = (n + 1) / TILE_ROWS, row = n_full * TILE_ROWS;
     product_tiles(c, 0, n_full, TILE_ROWS, TILE_PANELS, n_panels, dtype, values);
-#if TILE_ROWS == 8
-    if (n - row >= 3) {
-        product_tiles(c, row, 1, 4, 4, n_panels, dtype, values);
+    if (TILE_ROWS > 4 && n - row >= 3) {
+        product_tiles(c, row, 1, 4, TILE_REST, n_panels, dtype, values);
         row += 4;
     }
-#endif
     if (n - row >= 2) {
-        product_tiles(c, row, 1, 2, TILE_SUMS / 2, n_panels, dtype, values);
+        product_tiles(c, row, 1, 2, TILE_WIDE, n_panels, dtype, values);
         row += 2;
     }
-    if (n - row >= 1) product_tiles(c, row, 1, 1, TILE_SUMS / 2, n_panels, dtype, values);
+    if (n - row >= 1) product_tiles(c, row, 1, 1, TILE_WIDE, n_panels, dtype, values);
 }
 
 static void scores_f32(const chunk *c) {
@@ -191,9 +192,9 @@ void SIMD_NAME(attend_block)(const attend_tile *tile, const int32_t *rows, int n
     chunk c = {.tile = tile, .keys = keys};
     c.s = queries + (ATTEND_CHUNK + 8) * tile->dim;
     c.s_stride = (keys->n + 15) / 16 * 16 + 16; /* off the powers of two: rows would share a set */
-    for (int first = 0; first < n_rows; first += ATTEND_CHUNK) {
+    for (int first = 0; first < n_rows; first += CHUNK) {
         c.rows = rows + first;
-        c.n_rows = n_rows - first < ATTEND_CHUNK ? n_rows - first : ATTEND_CHUNK;
+        c.n_rows = n_rows - first < CHUNK ? n_rows - first : CHUNK;
         c.q = gather(tile, c.rows, c.n_rows, queries);
         scores[keys->k_dtype](&c);
         softmax(&c, block_max ? block_max + first : NULL);

@@ -77,7 +77,7 @@ typedef struct attend_tile {
     float *scratch;   /* attend_scratch_floats(dim) */
 } attend_tile;
 
-#define ATTEND_CHUNK 32 /* rows whose scores are held at once */
+#define ATTEND_CHUNK 32 /* rows whose scores are held at once, at most */
 static inline size_t attend_scratch_floats(int dim) {
     return (size_t)(ATTEND_CHUNK + 8) * ((size_t)dim + 256 + 16);
 }

@@ -21,7 +21,7 @@ SIMD_INLINE void find_scores(int rows, msa_dtype dtype, const mass_keys *keys, c
     for (int first = 0; first < keys->n; first += V_LANES, b += panel) {
         vf products[8];
         tile_ahead next_panel = {b + panel, step};
-        tile_product(rows, 1, keys->dim, q, q_stride, b, dtype, V_LANES, 0, 1, next_panel,
+        tile_product(rows, 1, keys->dim, q, q_stride, b, dtype, V_LANES, 0, TILE_FUSED, next_panel,
                      products);
         int n = keys->n - first < V_LANES ? keys->n - first : V_LANES;
         SIMD_UNROLL

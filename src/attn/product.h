@@ -59,13 +59,11 @@ SIMD_INLINE void product_tiles(const product *p, int row, int end, int rows, int
  * constants. */
 SIMD_INLINE void product_run(const product *p, int transposed, int kind) {
     int full = p->n_rows;
-#if TILE_ROWS == 8
-    int rest = p->n_rows % 8;
-    if (rest > 0 && rest <= 4) {
+    int rest = p->n_rows % TILE_ROWS;
+    if (TILE_ROWS > 4 && rest > 0 && rest <= 4) {
         full = p->n_rows - rest;
-        product_tiles(p, full, p->n_rows, 4, 4, transposed, kind);
+        product_tiles(p, full, p->n_rows, 4, TILE_REST, transposed, kind);
     }
-#endif
     product_tiles(p, 0, full, TILE_ROWS, TILE_PANELS, transposed, kind);
 }
 

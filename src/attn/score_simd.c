@@ -34,14 +34,15 @@ SIMD_INLINE vf panel_scale(const stored_keys *panels, msa_dtype dtype, int lifte
     return v_set1(panels->scale);
 }
 
-/* The products of `rows` rows with panel p of the keys. */
+/* The products of `rows` rows with panel p of the keys, lanes in any order where it is whole. */
 SIMD_INLINE void take_panel(int rows, msa_dtype dtype, int lifted, const float *q, int64_t q_stride,
-                            const score_keys *keys, int p, vf *products) {
+                            const score_keys *keys, int p, int whole, vf *products) {
     int64_t step = tile_bytes(dtype, V_LANES), panel = keys->dim * step;
     const char *b = (const char *)keys->panels->data + p * panel;
     tile_ahead next_panel = {b + panel, step};
     tile_product_of(rows, 1, keys->dim, q, q_stride, 1, b, dtype, V_LANES, 0,
-                    panel_scale(keys->panels, dtype, lifted, p), 1, next_panel, products);
+                    panel_scale(keys->panels, dtype, lifted, p),
+                    whole ? TILE_FUSED | TILE_ANY_ORDER : TILE_FUSED, next_panel, products);
 }
 
 SIMD_INLINE void score_rows(int rows, msa_dtype dtype, int lifted, const float *q, int64_t q_stride,
@@ -51,12 +52,12 @@ SIMD_INLINE void score_rows(int rows, msa_dtype dtype, int lifted, const float *
     for (int i = 0; i < rows; i++) best[i] = none;
     int whole = keys->n_tokens / V_LANES, last = keys->n_tokens % V_LANES;
     for (int p = 0; p < whole; p++) {
-        take_panel(rows, dtype, lifted, q, q_stride, keys, p, products);
+        take_panel(rows, dtype, lifted, q, q_stride, keys, p, 1, products);
         SIMD_UNROLL
         for (int i = 0; i < rows; i++) best[i] = v_max(products[i], best[i]); /* not by NaN */
     }
     if (last) {
-        take_panel(rows, dtype, lifted, q, q_stride, keys, whole, products);
+        take_panel(rows, dtype, lifted, q, q_stride, keys, whole, 0, products);
         SIMD_UNROLL
         for (int i = 0; i < rows; i++) best[i] = v_max(v_first(last, products[i], none), best[i]);
     }
@@ -72,6 +73,9 @@ SIMD_INLINE void score_format(msa_dtype dtype, int lifted, const float *q, int64
         score_rows(16, dtype, lifted, q + r * q_stride, q_stride, keys, scores + r);
     for (; r + 8 <= n_rows; r += 8)
         score_rows(8, dtype, lifted, q + r * q_stride, q_stride, keys, scores + r);
+#else
+    for (; r + TILE_ROWS <= n_rows; r += TILE_ROWS)
+        score_rows(TILE_ROWS, dtype, lifted, q + r * q_stride, q_stride, keys, scores + r);
 #endif
     for (; r + 4 <= n_rows; r += 4)
         score_rows(4, dtype, lifted, q + r * q_stride, q_stride, keys, scores + r);

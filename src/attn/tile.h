@@ -11,15 +11,25 @@
 #include "base/simd.h"
 #include "msa/msa.h"
 
-/* Accumulators of the full tile: 16 of 32 registers (AVX-512), 8 of 16 (AVX2), 16 of 32 (NEON). */
+/* The full tile, whose sums take 16 of 32 registers (AVX-512, NEON) or 12 of 16 (AVX2: 8 only just
+ * hide the latency of an FMA, and then meet too few of them for each load). TILE_ROWS - 2 or fewer
+ * rows that are left go in tiles of 4 rows x TILE_REST panels, then of 2 and 1 x TILE_WIDE. */
 #if V_REGISTERS == 1
 #define TILE_ROWS   8
 #define TILE_PANELS 2
+#define TILE_REST   4
+#define TILE_WIDE   8
 #else
-#define TILE_ROWS   4
+#define TILE_ROWS   (V_REGISTERS == 2 ? 6 : 4)
 #define TILE_PANELS 1
+#define TILE_REST   1
+#define TILE_WIDE   2
 #endif
-#define TILE_SUMS (TILE_ROWS * TILE_PANELS)
+
+/* What else a product is asked for: one rounding to each term, which is canonical arithmetic, and
+ * lanes in the order they lie in. Whoever takes a maximum over all of a panel's lanes, as the score
+ * does, can do without the order, which bf16 then widens for less. */
+enum { TILE_FUSED = 1, TILE_ANY_ORDER = 2 };
 
 /* Sixteen elements; fp8 and int8 times scale. */
 SIMD_INLINE vf tile_load(const void *p, int64_t at, msa_dtype dtype, vf scale) {
@@ -43,12 +53,12 @@ typedef struct tile_ahead {
     int64_t step;
 } tile_ahead;
 
-/* `rows`, `panels`, `dtype`, `fused` and one of the strides of a (1) must be constants where this
+/* `rows`, `panels`, `dtype`, `flags` and one of the strides of a (1) must be constants where this
  * is inlined. acc is [rows * panels]. a's element (row, k) is at row * a_row + k * a_step, b's
  * element (k, panel) at k * b_step + panel * b_panel; `scale` is for every k and panel. */
 SIMD_INLINE void tile_product_of(int rows, int panels, int n_k, const float *a, int64_t a_row,
                                  int64_t a_step, const void *b, msa_dtype dtype, int64_t b_step,
-                                 int64_t b_panel, vf scale, int fused, tile_ahead ahead, vf *acc) {
+                                 int64_t b_panel, vf scale, int flags, tile_ahead ahead, vf *acc) {
     SIMD_UNROLL
     for (int i = 0; i < rows * panels; i++) acc[i] = v_zero();
     for (int k = 0; k < n_k; k++) {
@@ -56,14 +66,16 @@ SIMD_INLINE void tile_product_of(int rows, int panels, int n_k, const float *a, 
         __builtin_prefetch((const char *)ahead.line + k * ahead.step);
         SIMD_UNROLL
         for (int p = 0; p < panels; p++)
-            x[p] = tile_load(b, k * b_step + p * b_panel, dtype, scale);
+            x[p] = dtype == MSA_BF16 && flags & TILE_ANY_ORDER
+                       ? v_load_bf16_any((const uint16_t *)b + k * b_step + p * b_panel)
+                       : tile_load(b, k * b_step + p * b_panel, dtype, scale);
         SIMD_UNROLL
         for (int i = 0; i < rows; i++) {
             vf q = v_set1(a[i * a_row + k * a_step]);
             SIMD_UNROLL
             for (int p = 0; p < panels; p++)
-                acc[i * panels + p] = fused ? v_fma(q, x[p], acc[i * panels + p])
-                                            : v_muladd(q, x[p], acc[i * panels + p]);
+                acc[i * panels + p] = flags & TILE_FUSED ? v_fma(q, x[p], acc[i * panels + p])
+                                                         : v_muladd(q, x[p], acc[i * panels + p]);
         }
     }
 }
@@ -71,8 +83,8 @@ SIMD_INLINE void tile_product_of(int rows, int panels, int n_k, const float *a, 
 /* The same with the rows of a side by side, in a format without scales. */
 SIMD_INLINE void tile_product(int rows, int panels, int n_k, const float *a, int64_t a_stride,
                               const void *b, msa_dtype dtype, int64_t b_step, int64_t b_panel,
-                              int fused, tile_ahead ahead, vf *acc) {
-    tile_product_of(rows, panels, n_k, a, a_stride, 1, b, dtype, b_step, b_panel, v_zero(), fused,
+                              int flags, tile_ahead ahead, vf *acc) {
+    tile_product_of(rows, panels, n_k, a, a_stride, 1, b, dtype, b_step, b_panel, v_zero(), flags,
                     ahead, acc);
 }
 

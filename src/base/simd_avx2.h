@@ -121,6 +121,11 @@ SIMD_INLINE __m256 v_bf16_(const uint16_t *p) {
 SIMD_INLINE vf v_load_bf16(const uint16_t *p) {
     return (vf){v_bf16_(p), v_bf16_(p + 8)};
 }
+SIMD_INLINE vf v_load_bf16_any(const uint16_t *p) { /* in some order: even elements, odd ones */
+    __m256i w = _mm256_loadu_si256((const __m256i *)p), high = _mm256_set1_epi32((int)0xffff0000);
+    return (vf){_mm256_castsi256_ps(_mm256_slli_epi32(w, 16)),
+                _mm256_castsi256_ps(_mm256_and_si256(w, high))};
+}
 SIMD_INLINE vf v_load_f16(const uint16_t *p) {
     return (vf){_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)),
                 _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(p + 8)))};

@@ -102,6 +102,9 @@ SIMD_INLINE vf v_load_bf16(const uint16_t *p) {
     __m512i w = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
     return (vf){_mm512_castsi512_ps(_mm512_slli_epi32(w, 16))};
 }
+SIMD_INLINE vf v_load_bf16_any(const uint16_t *p) { /* in some order, here their own */
+    return v_load_bf16(p);
+}
 SIMD_INLINE vf v_load_f16(const uint16_t *p) {
     return (vf){_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p))};
 }

@@ -126,6 +126,9 @@ SIMD_INLINE vf v_load_bf16(const uint16_t *p) {
     V_EACH r.q[i] = vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p + 4 * i), 16));
     return r;
 }
+SIMD_INLINE vf v_load_bf16_any(const uint16_t *p) { /* in some order, here their own */
+    return v_load_bf16(p);
+}
 SIMD_INLINE vf v_load_f16(const uint16_t *p) {
     vf r;
     V_EACH r.q[i] = vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * i)));

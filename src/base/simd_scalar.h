@@ -115,6 +115,9 @@ SIMD_INLINE vf v_load_bf16(const uint16_t *p) {
     V_EACH r.lane[i] = bf16_to_f32(p[i]);
     return r;
 }
+SIMD_INLINE vf v_load_bf16_any(const uint16_t *p) { /* in some order, here their own */
+    return v_load_bf16(p);
+}
 SIMD_INLINE vf v_load_f16(const uint16_t *p) {
     vf r;
     V_EACH r.lane[i] = f16_to_f32(p[i]);

@@ -25,6 +25,7 @@ typedef struct simd_words {
     float (*sum)(const float *a);
     float (*maxof)(const float *a);
     void (*load_bf16)(const uint16_t *p, float *out);
+    void (*load_bf16_any)(const uint16_t *p, float *out);
     void (*load_f16)(const uint16_t *p, float *out);
     void (*store_bf16)(uint16_t *p, const float *a);
     void (*store_f16)(uint16_t *p, const float *a);

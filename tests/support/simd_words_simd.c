@@ -90,6 +90,9 @@ static float maxof(const float *a) {
 static void load_bf16(const uint16_t *p, float *out) {
     v_store(out, v_load_bf16(p));
 }
+static void load_bf16_any(const uint16_t *p, float *out) {
+    v_store(out, v_load_bf16_any(p));
+}
 static void load_f16(const uint16_t *p, float *out) {
     v_store(out, v_load_f16(p));
 }
@@ -188,6 +191,7 @@ const simd_words SIMD_NAME(simd_words) = {
     .sum = sum,
     .maxof = maxof,
     .load_bf16 = load_bf16,
+    .load_bf16_any = load_bf16_any,
     .load_f16 = load_f16,
     .store_bf16 = store_bf16,
     .store_f16 = store_f16,
