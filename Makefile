@@ -12,6 +12,6 @@ paper ablations: all
 test:
 	@tools/test.sh
 bench: all
-	@build/msa bench attn && build/msa bench model -m models/SmolLM2-135M-Instruct.Q4_1.gguf -d 0,7680
+	@tools/bench.sh
 clean:
 	rm -rf build

@@ -1,14 +1,20 @@
-"""What the comparisons share: a folder of their own under build/, medians, tables, the machine."""
+"""What the comparisons share: a folder of their own under build/, llama.cpp, medians, tables."""
 
+import hashlib
 import os
 import statistics
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build" / "rivals"
 MODEL = ROOT / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+LLAMA = FOLDER / "llama.cpp"
+LLAMA_NAME, LLAMA_VERSION = "llama-cpp-python", "0.3.36"
+LLAMA_SHA256 = "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"
 
 
 def use_packages(name, *requirements):
@@ -28,6 +34,39 @@ def use_packages(name, *requirements):
         subprocess.run([python, "-m", "pip", "install", "--quiet", *requirements], check=True)
         (home / "complete").touch()
     os.execv(python, [str(python), *sys.argv])
+
+
+def fetch_llama():
+    """The folder of llama.cpp's source, of the pinned release, downloaded if missing."""
+    LLAMA.mkdir(parents=True, exist_ok=True)
+    if not list(LLAMA.glob("*.tar.gz")):
+        print(f"will download {LLAMA_NAME} {LLAMA_VERSION} (77 MB) into {LLAMA}", file=sys.stderr)
+        fetch = ["pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "--dest", LLAMA]
+        fetch.append(f"{LLAMA_NAME}=={LLAMA_VERSION}")
+        subprocess.run([sys.executable, "-m", *fetch], check=True)
+    (archive,) = LLAMA.glob("*.tar.gz")
+    if hashlib.sha256(archive.read_bytes()).hexdigest() != LLAMA_SHA256:
+        sys.exit(f"{archive} is not {LLAMA_NAME} {LLAMA_VERSION} as published; delete it")
+    source = LLAMA / archive.name.removesuffix(".tar.gz") / "vendor" / "llama.cpp"
+    if not source.exists():
+        with tarfile.open(archive) as tar:
+            tar.extractall(LLAMA)
+    return source
+
+
+def build_llama(target):
+    """Builds a target of llama.cpp with this machine's instructions, OpenMP and flash attention,
+    its own fastest configuration. Gives the folders of its source and its build."""
+    source, build = fetch_llama(), LLAMA / "build"
+    quiet = {"stdout": subprocess.DEVNULL, "check": True}
+    if not (build / "build.ninja").exists():
+        off = "LLAMA_CURL BUILD_SHARED_LIBS LLAMA_BUILD_TESTS LLAMA_BUILD_EXAMPLES"
+        flags = [f"-D{name}=OFF" for name in f"{off} LLAMA_BUILD_SERVER".split()]
+        where = ["-G", "Ninja", "-S", source, "-B", build, "-DCMAKE_BUILD_TYPE=Release"]
+        subprocess.run(["cmake", *where, *flags], **quiet)
+    print(f"building {target} of llama.cpp in {build}, unless it is there", file=sys.stderr)
+    subprocess.run(["cmake", "--build", build, "--target", target], **quiet)
+    return source, build
 
 
 def machine():

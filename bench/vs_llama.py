@@ -3,55 +3,17 @@
 
     python3 bench/vs_llama.py [-m MODEL] [-p 512] [-n 64] [-d 0,7680] [--rounds 3] [-t THREADS]
 
-llama.cpp comes from the source package of llama-cpp-python 0.3.36 and is built under build/rivals
-with this machine's instructions, OpenMP and flash attention: its own fastest configuration. Each
-round runs llama-bench, then `msa bench model`; the table holds medians.
+llama.cpp comes from the source package of llama-cpp-python 0.3.36 and is built under build/rivals.
+Each round runs llama-bench, then `msa bench model`; the table holds medians.
 """
 
 import argparse
-import hashlib
 import json
 import os
 import subprocess
 import sys
-import tarfile
 
 import rivals
-
-NAME, VERSION = "llama-cpp-python", "0.3.36"
-SHA256 = "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"
-HOME = rivals.FOLDER / "llama.cpp"
-
-
-def build_llama():
-    program = HOME / "build" / "bin" / "llama-bench"
-    if program.exists():
-        return program
-    print(f"will download {NAME} {VERSION} (70 MB) and build llama.cpp in {HOME}", file=sys.stderr)
-    HOME.mkdir(parents=True, exist_ok=True)
-    fetch = ["pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "--dest", HOME]
-    subprocess.run([sys.executable, "-m", *fetch, f"{NAME}=={VERSION}"], check=True)
-    (archive,) = HOME.glob("*.tar.gz")
-    if hashlib.sha256(archive.read_bytes()).hexdigest() != SHA256:
-        sys.exit(f"{archive} is not {NAME} {VERSION} as published")
-    with tarfile.open(archive) as tar:
-        tar.extractall(HOME)
-    (source,) = HOME.glob("llama_cpp_python-*/vendor/llama.cpp")
-    build = [
-        "cmake",
-        "-G",
-        "Ninja",
-        "-S",
-        source,
-        "-B",
-        HOME / "build",
-        "-DCMAKE_BUILD_TYPE=Release",
-    ]
-    off = "LLAMA_CURL BUILD_SHARED_LIBS LLAMA_BUILD_TESTS LLAMA_BUILD_EXAMPLES LLAMA_BUILD_SERVER"
-    quiet = {"stdout": subprocess.DEVNULL, "check": True}
-    subprocess.run(build + [f"-D{name}=OFF" for name in off.split()], **quiet)
-    subprocess.run(["cmake", "--build", HOME / "build", "--target", "llama-bench"], **quiet)
-    return program
 
 
 def run_json(command):
@@ -68,7 +30,8 @@ def main():
     parser.add_argument("-t", "--threads", default=str(os.cpu_count()))
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    llama = build_llama()
+    _, build = rivals.build_llama("llama-bench")
+    llama = build / "bin" / "llama-bench"
     msa = rivals.ROOT / "build" / "msa"
     same = ["-m", options.model, "-p", options.prompt, "-n", options.generate]
     same += ["-d", options.depth, "-t", options.threads]
