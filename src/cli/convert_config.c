@@ -4,7 +4,11 @@
 #include "cli/convert.h"
 #include "cli/table.h"
 
-enum { EVAL_PIECES = 8 }; /* of held-out text, or as many as there are */
+/* Of held-out text, or as many as there are. An examination also takes as many pieces with facts,
+ * answered with dense attention and with the branch: then fewer do. */
+static json_int_t eval_pieces(const convert_args *a) {
+    return a->facts > 0 ? 3 : 8;
+}
 
 static const char *const KL[] = {"far", "far-mass", "visible"};
 static const char *const TYPES[] = {"f16", "bf16", "f32"};
@@ -70,9 +74,9 @@ json_t *convert_index_config(const convert_args *a, const char *folder) {
     json_t *recipe =
         json_pack("{s:s, s:s, s:I, s:I}", "kind", "index-only", "kl_warmup", KL[a->kl], "kl_rows",
                   (json_int_t)a->rows, "kl_repeats", (json_int_t)a->repeats);
-    json_t *log = json_pack("{s:I, s:i, s:i, s:b, s:i, s:I}", "every", (json_int_t)a->repeats,
-                            "diagnostics", 0, "eval", 0, "eval_first", 1, "eval_rows", EVAL_PIECES,
-                            "checkpoint", (json_int_t)(5 * a->repeats));
+    json_t *log = json_pack("{s:I, s:i, s:i, s:b, s:I, s:I}", "every", (json_int_t)a->repeats,
+                            "diagnostics", 0, "eval", 0, "eval_first", 1, "eval_rows",
+                            eval_pieces(a), "checkpoint", (json_int_t)(5 * a->repeats));
     json_t *run = json_pack("{s:s, s:I, s:I, s:s, s:s}", "out", folder, "steps",
                             (json_int_t)a->steps, "seed", (json_int_t)a->seed, "format",
                             a->cpt ? "gguf" : "index", "type", a->cpt ? "f32" : TYPES[a->type]);
@@ -90,8 +94,8 @@ json_t *convert_cpt_config(const convert_args *a, const char *folder, const char
     json_t *schedule = json_pack("{s:I}", "warmup", (json_int_t)warmup_of(a->cpt));
     json_t *recipe = json_pack("{s:s, s:i, s:i, s:s, s:I}", "kind", "cpt", "dense", 0, "warmup", 0,
                                "kl_sparse", "selected", "kl_rows", (json_int_t)a->rows);
-    json_t *log = json_pack("{s:i, s:i, s:i, s:i, s:i}", "every", 1, "diagnostics", 0, "eval", 0,
-                            "eval_rows", EVAL_PIECES, "checkpoint", 20);
+    json_t *log = json_pack("{s:i, s:i, s:i, s:I, s:i}", "every", 1, "diagnostics", 0, "eval", 0,
+                            "eval_rows", eval_pieces(a), "checkpoint", 20);
     json_t *run = json_pack("{s:s, s:I, s:I, s:s, s:s}", "out", folder, "steps", (json_int_t)a->cpt,
                             "seed", (json_int_t)a->seed, "format", "gguf", "type", TYPES[a->type]);
     json_object_set_new(data, "cache", json_text(tokens, strlen(tokens)));
