@@ -222,6 +222,7 @@ void certify_scan(certify_tile *t, int64_t first, int64_t end) {
             scan_rows(t, row, &rows, (int32_t)b, copy, next);
         }
         t->stats.bounded += (int64_t)n_rows * shape->block;
+        t->stats.keys += shape->block;
         t->stats.bytes += (int64_t)index8_bytes(shape);
     }
 }
