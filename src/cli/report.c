@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "cli/settings.h"
 #include "cli/table.h"
 
 typedef struct phase {
@@ -37,9 +38,44 @@ static void print_phase(phase p) {
     fputc('\n', stderr);
 }
 
-void report_print(const msa_session_stats *stats) {
-    print_phase(prefill_of(stats));
-    print_phase(decode_of(stats));
+/* Through the int8 copy, prefill and decode together. */
+typedef struct copied {
+    const char *keys; /* "index keys" */
+    double bounded, rescored, bytes_per_key, stored_bytes;
+} copied;
+
+static bool copied_of(const msa_session *session, copied *c) {
+    const msa_kv *kv = msa_session_get_kv(session);
+    const msa_kv_params *p = msa_kv_get_params(kv);
+    if (!p->index8) return false;
+    const msa_session_stats stats = msa_session_get_stats(session);
+    const msa_index8_stats *a = &stats.prefill_index8, *b = &stats.decode_index8;
+    bool lane = p->n_index_keys > 0;
+    *c =
+        (copied){.keys = lane ? "index keys" : "keys",
+                 .bounded = (double)(a->bounded + b->bounded),
+                 .rescored = (double)(a->rescored + b->rescored),
+                 .bytes_per_key = ratio((double)(a->bytes + b->bytes), (double)(a->keys + b->keys)),
+                 .stored_bytes = lane ? settings_row_bytes(p->index_dtype, p->index_dim)
+                                      : settings_row_bytes(p->k_dtype, p->head_dim)};
+    return true;
+}
+
+void report_print(const msa_session *session) {
+    msa_session_stats stats = msa_session_get_stats(session);
+    copied c;
+    print_phase(prefill_of(&stats));
+    print_phase(decode_of(&stats));
+    if (!copied_of(session, &c)) return;
+    if (c.bounded == 0)
+        fprintf(stderr,
+                "index8     the copy was not read: there were too few blocks to choose from\n");
+    else
+        fprintf(stderr,
+                "index8     %.3g million scores bounded, %.2f %% of them computed; %.1f bytes read "
+                "of each of the %s, %.0f without the copy\n",
+                c.bounded * 1e-6, 100 * ratio(c.rescored, c.bounded), c.bytes_per_key, c.keys,
+                c.stored_bytes);
 }
 
 static json_t *phase_json(phase p) {
@@ -51,7 +87,18 @@ static json_t *phase_json(phase p) {
                      json_number(ratio(p.keys_dense, n)));
 }
 
-json_t *report_json(const msa_session_stats *stats) {
-    return json_pack("{s:o, s:o}", "prefill", phase_json(prefill_of(stats)), "decode",
-                     phase_json(decode_of(stats)));
+static json_t *copied_json(const msa_session *session) {
+    copied c;
+    if (!copied_of(session, &c)) return json_null();
+    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "scores", json_number(c.bounded), "rescored",
+                     json_number(c.rescored), "rescored_share",
+                     json_number(ratio(c.rescored, c.bounded)), "bytes_per_key",
+                     json_number(c.bytes_per_key), "bytes_per_key_without",
+                     json_number(c.stored_bytes));
+}
+
+json_t *report_json(const msa_session *session) {
+    msa_session_stats stats = msa_session_get_stats(session);
+    return json_pack("{s:o, s:o, s:o}", "prefill", phase_json(prefill_of(&stats)), "decode",
+                     phase_json(decode_of(&stats)), "index8", copied_json(session));
 }

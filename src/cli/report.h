@@ -6,9 +6,11 @@
 
 #include "msa/model.h"
 
-/* On standard error, a line each for prefill and decode. */
-void report_print(const msa_session_stats *stats);
-/* {"prefill": {...}, "decode": {...}}; NULL without memory. */
-json_t *report_json(const msa_session_stats *stats);
+/* On standard error, a line each for prefill and decode, and one for what went through the int8
+ * copy, where there is one. */
+void report_print(const msa_session *session);
+/* {"prefill": {...}, "decode": {...}, "index8": {...}}, the last null where there is no copy; NULL
+ * without memory. */
+json_t *report_json(const msa_session *session);
 
 #endif
