@@ -144,6 +144,10 @@ static double real(const json_t *object, const char *key) {
     return json_number_value(json_object_get(object, key));
 }
 
+static const json_t *phase_of(const json_t *answer, const char *name) {
+    return json_object_get(json_object_get(answer, "cost"), name);
+}
+
 static void an_int8_copy_answers_the_same_and_says_what_it_read(void **state) {
 #define RUN    "msa run -m base.gguf --index branch.gguf -f long --raw -n 20 --temp 0 "
 #define NO_NUL "| sed 's/\\\\u0000/?/g'" /* a random model may say so */
@@ -152,22 +156,23 @@ static void an_int8_copy_answers_the_same_and_says_what_it_read(void **state) {
     json_t *without = workplace_json(&place, RUN "--json 2>/dev/null" NO_NUL); /* auto: too short */
     assert_string_equal(json_string_value(json_object_get(with, "text")),
                         json_string_value(json_object_get(without, "text")));
-    const json_t *copy = json_object_get(json_object_get(with, "cost"), "index8");
+    const json_t *copy = json_object_get(phase_of(with, "decode"), "index8");
     assert_true(real(copy, "scores") > 0);
     assert_true(real(copy, "rescored_share") > 0 && real(copy, "rescored_share") < 1);
     assert_true(fabs(real(copy, "rescored") / real(copy, "scores") / real(copy, "rescored_share") -
                      1) < 1e-5);
     assert_true(real(copy, "bytes_per_key") > 20); /* a copy of 16 numbers, shared out */
     assert_true(real(copy, "bytes_per_key_without") == 32);
-    assert_true(json_is_null(json_object_get(json_object_get(without, "cost"), "index8")));
+    assert_true(number(json_object_get(phase_of(with, "prefill"), "index8"), "scores") > 0);
+    assert_true(json_is_null(json_object_get(phase_of(without, "decode"), "index8")));
     assert_true(json_is_true(json_object_get(json_object_get(with, "attention"), "index8")));
     assert_true(json_is_false(json_object_get(json_object_get(without, "attention"), "index8")));
     json_decref(with);
     json_decref(without);
     assert_exit(&place, "grep 'keys and values f16, index keys f16 + int8 copy' words >&2", 0,
                 "dense in layers 0");
-    assert_exit(&place, RUN "--index8 on", 0, "index8     ");
-    assert_exit(&place, RUN "--index8 on", 0, "bytes read of each of the index keys, 32 without");
+    assert_exit(&place, RUN "--index8 on", 0, "index8     prefill: ");
+    assert_exit(&place, RUN "--index8 on", 0, "bytes read a key, 32 without the copy");
     assert_exit(&place, "msa run -m base.gguf -f text --raw -n 2 --index8 on", 0,
                 "keys and values f16, int8 copy of the keys");
     assert_exit(&place, "msa run -m base.gguf -f text --raw -n 2 --index8 on", 0,

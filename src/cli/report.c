@@ -10,16 +10,17 @@ typedef struct phase {
     const char *name;
     int64_t n_tokens;
     double seconds, attn_seconds, keys, keys_dense;
+    msa_index8_stats index8;
 } phase;
 
 static phase prefill_of(const msa_session_stats *s) {
-    return (phase){"prefill",         s->n_prefill_tokens, s->prefill_s,
-                   s->prefill_attn_s, s->prefill_keys,     s->prefill_keys_dense};
+    return (phase){"prefill",       s->n_prefill_tokens,   s->prefill_s,     s->prefill_attn_s,
+                   s->prefill_keys, s->prefill_keys_dense, s->prefill_index8};
 }
 
 static phase decode_of(const msa_session_stats *s) {
-    return (phase){"decode",         s->n_decode_tokens, s->decode_s,
-                   s->decode_attn_s, s->decode_keys,     s->decode_keys_dense};
+    return (phase){"decode",       s->n_decode_tokens,   s->decode_s,     s->decode_attn_s,
+                   s->decode_keys, s->decode_keys_dense, s->decode_index8};
 }
 
 static double ratio(double a, double b) {
@@ -38,67 +39,62 @@ static void print_phase(phase p) {
     fputc('\n', stderr);
 }
 
-/* Through the int8 copy, prefill and decode together. */
-typedef struct copied {
-    const char *keys; /* "index keys" */
-    double bounded, rescored, bytes_per_key, stored_bytes;
-} copied;
+/* Bytes of a stored key that has an int8 copy; 0 where none has. */
+static double copied_bytes(const msa_session *session) {
+    const msa_kv_params *p = msa_kv_get_params(msa_session_get_kv(session));
+    if (!p->index8) return 0;
+    return p->n_index_keys > 0 ? settings_row_bytes(p->index_dtype, p->index_dim)
+                               : settings_row_bytes(p->k_dtype, p->head_dim);
+}
 
-static bool copied_of(const msa_session *session, copied *c) {
-    const msa_kv *kv = msa_session_get_kv(session);
-    const msa_kv_params *p = msa_kv_get_params(kv);
-    if (!p->index8) return false;
-    const msa_session_stats stats = msa_session_get_stats(session);
-    const msa_index8_stats *a = &stats.prefill_index8, *b = &stats.decode_index8;
-    bool lane = p->n_index_keys > 0;
-    *c =
-        (copied){.keys = lane ? "index keys" : "keys",
-                 .bounded = (double)(a->bounded + b->bounded),
-                 .rescored = (double)(a->rescored + b->rescored),
-                 .bytes_per_key = ratio((double)(a->bytes + b->bytes), (double)(a->keys + b->keys)),
-                 .stored_bytes = lane ? settings_row_bytes(p->index_dtype, p->index_dim)
-                                      : settings_row_bytes(p->k_dtype, p->head_dim)};
-    return true;
+static void print_index8(const phase *p, double stored_bytes) {
+    const msa_index8_stats *s = &p->index8;
+    if (s->bounded == 0) return;
+    fprintf(
+        stderr,
+        "index8     %s: %.4g million scores bounded, %.2f %% of them computed; %.1f bytes read a "
+        "key, %.0f without the copy\n",
+        p->name, (double)s->bounded * 1e-6, 100 * ratio((double)s->rescored, (double)s->bounded),
+        ratio((double)s->bytes, (double)s->keys), stored_bytes);
 }
 
 void report_print(const msa_session *session) {
     msa_session_stats stats = msa_session_get_stats(session);
-    copied c;
-    print_phase(prefill_of(&stats));
-    print_phase(decode_of(&stats));
-    if (!copied_of(session, &c)) return;
-    if (c.bounded == 0)
+    phase prefill = prefill_of(&stats), decode = decode_of(&stats);
+    double stored_bytes = copied_bytes(session);
+    print_phase(prefill);
+    print_phase(decode);
+    if (stored_bytes == 0) return;
+    print_index8(&prefill, stored_bytes);
+    print_index8(&decode, stored_bytes);
+    if (prefill.index8.bounded + decode.index8.bounded == 0)
         fprintf(stderr,
                 "index8     the copy was not read: there were too few blocks to choose from\n");
-    else
-        fprintf(stderr,
-                "index8     %.3g million scores bounded, %.2f %% of them computed; %.1f bytes read "
-                "of each of the %s, %.0f without the copy\n",
-                c.bounded * 1e-6, 100 * ratio(c.rescored, c.bounded), c.bytes_per_key, c.keys,
-                c.stored_bytes);
 }
 
-static json_t *phase_json(phase p) {
+static json_t *index8_json(const phase *p, double stored_bytes) {
+    const msa_index8_stats *s = &p->index8;
+    if (stored_bytes == 0) return json_null();
+    return json_pack("{s:I, s:I, s:o, s:o, s:o}", "scores", (json_int_t)s->bounded, "rescored",
+                     (json_int_t)s->rescored, "rescored_share",
+                     json_number(ratio((double)s->rescored, (double)s->bounded)), "bytes_per_key",
+                     json_number(ratio((double)s->bytes, (double)s->keys)), "bytes_per_key_without",
+                     json_number(stored_bytes));
+}
+
+static json_t *phase_json(phase p, double stored_bytes) {
     double n = (double)p.n_tokens;
-    return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o}", "tokens", (json_int_t)p.n_tokens, "seconds",
-                     json_number(p.seconds), "tokens_per_s", json_number(ratio(n, p.seconds)),
-                     "attention_share", json_number(ratio(p.attn_seconds, p.seconds)),
-                     "keys_per_query", json_number(ratio(p.keys, n)), "keys_per_query_dense",
-                     json_number(ratio(p.keys_dense, n)));
-}
-
-static json_t *copied_json(const msa_session *session) {
-    copied c;
-    if (!copied_of(session, &c)) return json_null();
-    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "scores", json_number(c.bounded), "rescored",
-                     json_number(c.rescored), "rescored_share",
-                     json_number(ratio(c.rescored, c.bounded)), "bytes_per_key",
-                     json_number(c.bytes_per_key), "bytes_per_key_without",
-                     json_number(c.stored_bytes));
+    return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "tokens", (json_int_t)p.n_tokens,
+                     "seconds", json_number(p.seconds), "tokens_per_s",
+                     json_number(ratio(n, p.seconds)), "attention_share",
+                     json_number(ratio(p.attn_seconds, p.seconds)), "keys_per_query",
+                     json_number(ratio(p.keys, n)), "keys_per_query_dense",
+                     json_number(ratio(p.keys_dense, n)), "index8", index8_json(&p, stored_bytes));
 }
 
 json_t *report_json(const msa_session *session) {
     msa_session_stats stats = msa_session_get_stats(session);
-    return json_pack("{s:o, s:o, s:o}", "prefill", phase_json(prefill_of(&stats)), "decode",
-                     phase_json(decode_of(&stats)), "index8", copied_json(session));
+    double stored_bytes = copied_bytes(session);
+    return json_pack("{s:o, s:o}", "prefill", phase_json(prefill_of(&stats), stored_bytes),
+                     "decode", phase_json(decode_of(&stats), stored_bytes));
 }

@@ -6,10 +6,10 @@
 
 #include "msa/model.h"
 
-/* On standard error, a line each for prefill and decode, and one for what went through the int8
- * copy, where there is one. */
+/* On standard error, a line each for prefill and decode, and where there is an int8 copy of index
+ * keys one for each that read it, or one that says so. */
 void report_print(const msa_session *session);
-/* {"prefill": {...}, "decode": {...}, "index8": {...}}, the last null where there is no copy; NULL
+/* {"prefill": {..., "index8": {...}}, "decode": {...}}, index8 null where there is no copy; NULL
  * without memory. */
 json_t *report_json(const msa_session *session);
 
