@@ -4,7 +4,8 @@
 
 #include "base/carve.h"
 
-/* Below so many blocks the copy of a short request is not worth its rescoring. */
+/* Below so many blocks the copy of a short request is not worth its rescoring: measured in
+ * docs/certified-index.md, "In use". */
 #define FEWEST_BLOCKS 64
 
 /* ---- room */
