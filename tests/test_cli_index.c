@@ -19,8 +19,8 @@ static void write_tiny(const tiny_params *p, const char *model, const char *inde
     tiny_free(m);
 }
 
-/* m3.gguf; base.gguf with branch.gguf; other.gguf of base's shape; a text of 1,000 bytes, and one of
- * 1,500. */
+/* m3.gguf; base.gguf with branch.gguf; other.gguf of base's shape; texts of 1,000 and of 1,500
+ * bytes. */
 static int furnish_place(void **state) {
     place_open(state);
     tiny_params m3 = tiny_m3(9), base = tiny_defaults("llama", 9), other = base;

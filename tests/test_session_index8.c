@@ -1,5 +1,5 @@
-/* test_session_index8.c: sessions that keep an int8 copy of their index keys beside sessions that do
- * not: the same blocks and the same logits, bit for bit, whatever is fed, rewound and forked. */
+/* test_session_index8.c: sessions that keep an int8 copy of their index keys beside sessions that
+ * do not: the same blocks and the same logits, bit for bit, whatever is fed, rewound and forked. */
 #include "support/support.h"
 
 #include <stdio.h>

@@ -166,8 +166,8 @@ static void write_lane(const msa_kv_seq *seq, int32_t layer, int which, int64_t 
         }
 }
 
-/* Copies the blocks of n tokens from `first` on that are whole up to `end`. Whole blocks alone: so a
- * copy is a function of its keys, however often they were written, truncated and written again. */
+/* Copies the blocks of n tokens from `first` on that are whole up to `end`. Whole blocks alone: so
+ * a copy is a function of its keys, however often they were written, truncated, written again. */
 static void copy_blocks(const msa_kv_seq *seq, int32_t layer, int64_t first, int64_t n, int64_t end,
                         int n_threads) {
     const msa_kv *kv = seq->kv;
