@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "attn/index8.h"
 #include "attn/ref.h"
 #include "kv/arena.h"
 #include "kv/store.h"
@@ -90,6 +91,41 @@ static void assert_twin(const msa_kv *kv, const twin *t) {
                                      (double)ref_element(row, c), (double)want[c]);
                 }
         }
+    }
+}
+
+/* The copies of whole blocks, byte for byte what the operator makes of the stored keys. */
+static void assert_copies(const msa_kv *kv, const twin *t) {
+    const msa_kv_params *p = msa_kv_get_params(kv);
+    int64_t n_pages;
+    const int32_t *pages = msa_kv_page_table(t->seq, &n_pages);
+    bool index = p->n_index_keys > 0;
+    int which = index ? KV_LANE_INDEX : KV_LANE_K, dim = index ? p->index_dim : p->head_dim;
+    int heads = index ? p->n_index_keys : p->n_kv_heads;
+    char want[256 * 48 + 64];
+    for (int layer = 0; layer < p->n_layers; layer++) {
+        msa_index8_lane copy = msa_kv_index8(kv, layer);
+        if (!p->index8 || (index && layer < p->first_index_layer)) {
+            assert_null(copy.data);
+            continue;
+        }
+        msa_lane lane[KV_LANES];
+        msa_kv_lanes(kv, layer, &lane[0], &lane[1], &lane[2]);
+        assert_int_equal((uintptr_t)copy.data % 64, 0);
+        for (int64_t b = 0; b < t->length / p->block; b++)
+            for (int h = 0; h < heads; h++) {
+                index8_clear(want, dim, p->block);
+                for (int j = 0; j < p->block; j++) {
+                    float row[256];
+                    const float *from = twin_row(t, p, which, layer, b * p->block + j) + h * dim;
+                    stored_row(&lane[which], from, dim, row);
+                    index8_put(want, dim, p->block, j, row);
+                }
+                const char *found =
+                    (const char *)copy.data + pages[b] * copy.stride_page + h * copy.stride_head;
+                size_t n = (size_t)p->block * (size_t)(dim + 2) + sizeof(index8_tail);
+                assert_memory_equal(found, want, n);
+            }
     }
 }
 
@@ -218,10 +254,11 @@ static void random_histories(const msa_kv_params *p, uint64_t seed, int n_steps)
             n_full += !random_append(kv, seqs, which, &r);
         }
         if (t->seq) assert_twin(kv, t);
+        if (t->seq) assert_copies(kv, t);
         assert_int_equal(msa_kv_pages_free(kv), p->n_pages - pages_in_use(seqs));
         if (step % 16 == 0)
             for (int i = 0; i < MAX_SEQS; i++)
-                if (seqs[i].seq) assert_twin(kv, &seqs[i]);
+                if (seqs[i].seq) assert_twin(kv, &seqs[i]), assert_copies(kv, &seqs[i]);
     }
     assert_true(n_full > 0); /* or the histories never filled the cache */
     for (int i = 0; i < MAX_SEQS; i++) twin_free(&seqs[i]);
@@ -241,6 +278,46 @@ static void narrow_histories(void) {
     p.k_dtype = MSA_FP8, p.v_dtype = MSA_NVFP4, p.index_dtype = MSA_INT8;
     p.head_dim = 8, p.block = 32, p.n_pages = 10;
     random_histories(&p, 7, 600);
+}
+
+/* Copies of index keys in some layers and in all, of several heads, of keys. */
+static void copies_follow_their_keys(void **state) {
+    (void)state;
+    msa_kv_params p = SMALL;
+    p.n_pages = 20, p.index8 = 1;
+    random_histories(&p, 11, 2000);
+    p.index_dtype = MSA_F16, p.index_dim = 40, p.n_index_keys = 2, p.block = 32, p.n_pages = 10;
+    p.n_layers = 5, p.first_index_layer = 3, p.v_dtype = MSA_NVFP4, p.k_dtype = MSA_INT8;
+    random_histories(&p, 12, 600);
+    p.n_layers = 2, p.first_index_layer = 0;
+    p.n_index_keys = 0, p.index_dim = 0, p.k_dtype = MSA_BF16;
+    random_histories(&p, 13, 600);
+    p.block = 256, p.n_pages = 3, p.n_kv_heads = 1, p.head_dim = 8, p.v_dtype = MSA_INT8;
+    random_histories(&p, 14, 300);
+}
+
+/* A block that was whole is written again from its middle on, before it counts and after. */
+static void a_copy_is_made_again_with_its_keys(void **state) {
+    (void)state;
+    msa_kv_params p = SMALL;
+    p.index8 = 1;
+    msa_kv *kv = create(&p);
+    msa_error err;
+    rng r = rng_seed(15);
+    twin t = twin_create(kv);
+    assert_ok(msa_kv_reserve(t.seq, 40, &err), &err);
+    twin_write(&t, &p, &r, 0, 40);
+    twin_write(&t, &p, &r, 5, 3);
+    twin_write(&t, &p, &r, 20, 15);
+    assert_ok(msa_kv_commit(t.seq, 40, &err), &err);
+    t.length = 40;
+    assert_copies(kv, &t);
+    assert_ok(msa_kv_truncate(t.seq, 9, &err), &err);
+    t.length = 9;
+    for (int i = 0; i < 30; i++) twin_append(&t, &p, &r, 1);
+    assert_copies(kv, &t);
+    twin_free(&t);
+    msa_kv_free(kv);
 }
 
 static void random_histories_match_the_dense_reference(void **state) {
@@ -323,6 +400,7 @@ static void any_number_of_threads_writes_the_same(void **state) {
     (void)state;
     msa_kv_params p = SMALL;
     p.n_kv_heads = 4, p.head_dim = 64, p.n_index_keys = 4, p.index_dim = 72, p.n_pages = 20;
+    p.index8 = 1;
     msa_kv *kv = create(&p);
     rng r = rng_seed(4);
     int max = omp_get_max_threads();
@@ -332,6 +410,7 @@ static void any_number_of_threads_writes_the_same(void **state) {
         twin_append(&t, &p, &r, n_threads);
         twin_append(&t, &p, &r, 250);
         assert_twin(kv, &t);
+        assert_copies(kv, &t);
         twin_free(&t);
     }
     omp_set_num_threads(max);
@@ -463,6 +542,8 @@ static void parameters_out_of_range_are_named(void **state) {
         {offsetof(msa_kv_params, block), 8, "block"},
         {offsetof(msa_kv_params, v_dtype), 99, "values"},
         {offsetof(msa_kv_params, k_dtype), -1, "keys"},
+        {offsetof(msa_kv_params, index8), 2, "index8"},
+        {offsetof(msa_kv_params, index8), -1, "index8"},
     };
     msa_error err;
     msa_kv *kv = (msa_kv *)&err;
@@ -477,6 +558,13 @@ static void parameters_out_of_range_are_named(void **state) {
     assert_fails(msa_kv_create(&kv, &p, &err), MSA_E_ARG, &err, "keys: scale");
     p.k_dtype = MSA_FP8, p.k_scale = -1;
     assert_fails(msa_kv_create(&kv, &p, &err), MSA_E_ARG, &err, "keys: scale");
+    p = SMALL;
+    p.index8 = 1, p.index_dtype = MSA_INT8;
+    assert_fails(
+        msa_kv_create(&kv, &p, &err), MSA_E_ARG, &err,
+        "index keys in int8 was asked for (index8); there are copies of f32, f16 and bf16");
+    p.n_index_keys = p.index_dim = 0, p.k_dtype = MSA_NVFP4;
+    assert_fails(msa_kv_create(&kv, &p, &err), MSA_E_ARG, &err, "of keys in nvfp4");
     p = SMALL;
     p.n_pages = 0;
     assert_fails(msa_kv_create(&kv, &p, &err), MSA_E_ARG, &err, "n_pages");
@@ -495,6 +583,7 @@ static void a_layer_that_is_not_there_has_empty_lanes(void **state) {
         assert_null(k.data);
         assert_null(v.data);
         assert_null(index.data);
+        assert_null(msa_kv_index8(kv, layers[i]).data);
     }
     msa_lane last;
     msa_kv_lanes(kv, SMALL.n_layers - 1, &last, NULL, NULL);
@@ -509,9 +598,36 @@ static void bytes_per_token_count_all_layers_and_lanes(void **state) {
     msa_kv_free(kv);
 }
 
+/* What 64 more pages take of the system is 64 pages, by their parts; all of any format. */
+static void bytes_of_a_page_are_those_it_takes(void **state) {
+    (void)state;
+    for (int i = 0; i < 2 * 6 * 2 * 2; i++) {
+        msa_kv_params p = SMALL;
+        p.v_dtype = (msa_dtype)(i / 2 % 6), p.index8 = i % 2, p.block = 16 << i / 12 % 2 * 3;
+        p.n_layers = 3, p.first_index_layer = i % 3, p.index_dim = 40, p.n_pages = 64;
+        if (i / 24) p.n_index_keys = p.index_dim = 0;
+        msa_kv *kv = create(&p);
+        p.n_pages = 128;
+        msa_kv *larger = create(&p);
+        msa_kv_bytes page = msa_kv_page_bytes(kv);
+        size_t all = page.k + page.v + page.index + page.index8, block = (size_t)p.block;
+        assert_int_equal(larger->n_bytes - kv->n_bytes, 64 * all);
+        assert_int_equal(msa_kv_bytes_per_token(kv), (all + block - 1) / block);
+        assert_int_equal(page.k, 3 * 48 * block * 2);
+        assert_int_equal(page.index, i / 24 ? 0 : (size_t)(3 - i % 3) * 40 * block * 4);
+        size_t copy = i / 24 ? 3 * 2 * size_round_up(block * 26 + 16, 64)
+                             : (size_t)(3 - i % 3) * size_round_up(block * 42 + 16, 64);
+        assert_int_equal(page.index8, i % 2 ? copy : 0);
+        msa_kv_free(kv);
+        msa_kv_free(larger);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_histories_match_the_dense_reference),
+        cmocka_unit_test(copies_follow_their_keys),
+        cmocka_unit_test(a_copy_is_made_again_with_its_keys),
         cmocka_unit_test(every_kernel_rounds_like_half_h),
         cmocka_unit_test(a_part_of_a_panel_leaves_the_rest_alone),
         cmocka_unit_test(any_number_of_threads_writes_the_same),
@@ -522,6 +638,7 @@ int main(void) {
         cmocka_unit_test(parameters_out_of_range_are_named),
         cmocka_unit_test(a_layer_that_is_not_there_has_empty_lanes),
         cmocka_unit_test(bytes_per_token_count_all_layers_and_lanes),
+        cmocka_unit_test(bytes_of_a_page_are_those_it_takes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

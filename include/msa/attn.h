@@ -199,7 +199,8 @@ typedef struct msa_index8_stats {
     int64_t bounded;  /* pairs of a row and a token whose score was bounded */
     int64_t rescored; /* of them those whose score was then computed: in panels of 16 tokens */
     int64_t rescored_blocks; /* pairs of a row and a block */
-    int64_t bytes;           /* read through the copy, a block once for a tile of rows */
+    int64_t keys;            /* tokens gone through, a block once for a tile of rows */
+    int64_t bytes;           /* read for them, of copy and keys together */
 } msa_index8_stats;
 
 typedef struct msa_index_args {

@@ -1,5 +1,6 @@
 /* kv.h: the paged cache. A page holds B tokens of every layer, in three lanes: keys, values and
- * index keys. No call moves one lane alone, so they cannot come apart.
+ * index keys; with index8 also an int8 copy of these. No call moves one lane alone, so they cannot
+ * come apart.
  *
  * A msa_kv is one arena of pages (huge pages where the system gives them; only touched memory
  * counts) shared by any number of sequences. A sequence is a page table and a length. Forks share
@@ -31,6 +32,10 @@ typedef struct msa_kv_params {
     int32_t block;                   /* B tokens a page */
     msa_dtype k_dtype, v_dtype, index_dtype;
     float k_scale, v_scale, index_scale; /* of the tensors, in fp8 and nvfp4; 0 stands for 1 */
+    /* 1: an int8 copy of the third lane, or of the keys where there is none, by which an index
+     * chooses the same blocks from half the bytes (attn.h, index8); of f32, f16 and bf16 alone. A
+     * block is copied when its last token is written: a microsecond or two a token. */
+    int32_t index8;
     int64_t n_pages; /* capacity of the arena: tokens / B, rounded up, plus forks */
 } msa_kv_params;
 
@@ -38,7 +43,13 @@ MSA_API msa_status msa_kv_create(msa_kv **kv, const msa_kv_params *params, msa_e
 MSA_API void msa_kv_free(msa_kv *kv); /* its sequences must be gone; NULL is fine */
 MSA_API const msa_kv_params *msa_kv_get_params(const msa_kv *kv);
 MSA_API int64_t msa_kv_pages_free(const msa_kv *kv);
-MSA_API size_t msa_kv_bytes_per_token(const msa_kv *kv); /* all layers, lanes, scales */
+/* Bytes of a page, all layers and scales included. */
+typedef struct msa_kv_bytes {
+    size_t k, v, index, index8; /* index8: of the copy */
+} msa_kv_bytes;
+MSA_API msa_kv_bytes msa_kv_page_bytes(const msa_kv *kv);
+/* A page's by its tokens, rounded up. */
+MSA_API size_t msa_kv_bytes_per_token(const msa_kv *kv);
 
 MSA_API msa_status msa_kv_seq_create(msa_kv_seq **seq, msa_kv *kv, msa_error *err);
 MSA_API void msa_kv_seq_free(msa_kv_seq *seq); /* gives its pages back; NULL is fine */
@@ -66,6 +77,9 @@ MSA_API msa_status msa_kv_truncate(msa_kv_seq *seq, int64_t length, msa_error *e
  * the cache does not have gives lanes of zeros, their data NULL. */
 MSA_API void msa_kv_lanes(const msa_kv *kv, int32_t layer, msa_lane *k, msa_lane *v,
                           msa_lane *index);
+/* The int8 copy that layer's index reads; data NULL where there is none. It holds whole blocks: of
+ * one whose last token is not written there is nothing to be read. */
+MSA_API msa_index8_lane msa_kv_index8(const msa_kv *kv, int32_t layer);
 /* Pages of the sequence in order; *n_pages covers the reserved tokens too. Valid until the next
  * call that changes the sequence. */
 MSA_API const int32_t *msa_kv_page_table(const msa_kv_seq *seq, int64_t *n_pages);

@@ -17,7 +17,7 @@
 #ifndef MSA_MODEL_H
 #define MSA_MODEL_H
 
-#include "msa/attn.h"
+#include "msa/kv.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -172,6 +172,12 @@ typedef enum msa_selector {
 /* "auto", "index", "proxy", ...: as above, in small letters; NULL for another number. */
 MSA_API const char *msa_selector_name(msa_selector kind);
 
+/* The int8 copy of the index keys (attn.h, index8), from which the same blocks are chosen, bit for
+ * bit, by reading half the bytes; it costs a little more than a byte an element of memory. AUTO:
+ * where the keys scored are a lane of their own (index, shared) in f32, f16 or bf16, and the
+ * context holds 32,768 tokens or more. */
+typedef enum msa_index8 { MSA_INDEX8_AUTO = 0, MSA_INDEX8_ON = 1, MSA_INDEX8_OFF = 2 } msa_index8;
+
 typedef struct msa_session_params {
     int32_t n_ctx; /* most tokens the session can hold; 0: what the model was trained for */
     msa_attn_mode attn;
@@ -184,9 +190,13 @@ typedef struct msa_session_params {
     msa_dtype k_dtype;     /* of keys */
     msa_dtype v_dtype;     /* of values */
     msa_dtype index_dtype; /* of index keys; rounding them moves selections that are near ties */
-    int32_t n_threads;     /* 0: as many as OpenMP gives */
-    int32_t chunk;         /* tokens per prefill step; 0: chosen */
-    int64_t kv_pages;      /* capacity for this session and its forks; 0: the blocks of
+    /* ON is refused where the keys scored, of proxy the keys themselves, have another format than
+     * f32, f16 or bf16; what scores no index keys (dense, means, window, random, oracle) has no
+     * copy. In the parameters in force never AUTO. */
+    msa_index8 index8;
+    int32_t n_threads; /* 0: as many as OpenMP gives */
+    int32_t chunk;     /* tokens per prefill step; 0: chosen */
+    int64_t kv_pages;  /* capacity for this session and its forks; 0: the blocks of
                                  n_ctx and one more */
 } msa_session_params;
 
@@ -200,8 +210,12 @@ typedef struct msa_session msa_session;
 MSA_API msa_status msa_session_create(msa_session **session, const msa_model *model,
                                       const msa_session_params *params, msa_error *err);
 MSA_API void msa_session_free(msa_session *session); /* NULL is fine */
+/* 1 where a session of these parameters would keep an int8 copy, and ask for it to be possible. */
+MSA_API int msa_session_wants_index8(const msa_session_params *params, const msa_model *model);
 /* The parameters in force, zeros replaced by what was chosen. Lives with the session. */
 MSA_API const msa_session_params *msa_session_get_params(const msa_session *session);
+/* Its cache, shared with its forks, to be looked at: formats, bytes, pages left. */
+MSA_API const msa_kv *msa_session_get_kv(const msa_session *session);
 
 /* Called after each chunk with the tokens done of those being fed; return 0 to go on, anything else
  * to stop (MSA_E_CANCELLED; the chunks that were done stay fed). */
@@ -235,7 +249,8 @@ typedef struct msa_session_stats {
     double prefill_attn_s, decode_attn_s;      /* of these in selection and attention */
     double prefill_keys, decode_keys; /* main keys read, summed over queries; mean over layers and
                                          groups */
-    double prefill_keys_dense, decode_keys_dense; /* what dense attention would have read */
+    double prefill_keys_dense, decode_keys_dense;   /* what dense attention would have read */
+    msa_index8_stats prefill_index8, decode_index8; /* through the int8 copy, all layers */
 } msa_session_stats;
 MSA_API msa_session_stats msa_session_get_stats(const msa_session *session);
 MSA_API void msa_session_stats_reset(msa_session *session);

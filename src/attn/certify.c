@@ -4,7 +4,8 @@
 
 #include "base/carve.h"
 
-/* Below so many blocks the copy of a short request is not worth its rescoring. */
+/* Below so many blocks the copy of a short request is not worth its rescoring: measured in
+ * docs/certified-index.md, "In use". */
 #define FEWEST_BLOCKS 64
 
 /* ---- room */
@@ -222,6 +223,7 @@ void certify_scan(certify_tile *t, int64_t first, int64_t end) {
             scan_rows(t, row, &rows, (int32_t)b, copy, next);
         }
         t->stats.bounded += (int64_t)n_rows * shape->block;
+        t->stats.keys += shape->block;
         t->stats.bytes += (int64_t)index8_bytes(shape);
     }
 }

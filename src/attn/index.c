@@ -127,12 +127,7 @@ static certify_tile certify_tile_of(const msa_plan *plan, const msa_index_args *
 static void add_stats(msa_index8_stats *sum, const msa_index8_stats *more) {
     if (!sum) return;
 #pragma omp critical(msa_index8_stats)
-    {
-        sum->bounded += more->bounded;
-        sum->rescored += more->rescored;
-        sum->rescored_blocks += more->rescored_blocks;
-        sum->bytes += more->bytes;
-    }
+    index8_add(sum, more);
 }
 
 static void run_certified(const msa_plan *plan, const msa_index_args *args, const plan_item *item,
@@ -147,8 +142,9 @@ static void run_certified(const msa_plan *plan, const msa_index_args *args, cons
         certify_start(&t, row, query_range(plan, &tile, row / tile.n_heads).want);
     certify_scan(&t, blocks.first, certified);
     scan_blocks(plan, args, &tile, (index_range){certified, blocks.end}, space);
-    t.stats.bytes += (blocks.end - certified) * plan->shape.block * plan->shape.index_dim *
-                     msa_dtype_size(args->ki.dtype);
+    int64_t n_keys = (blocks.end - certified) * plan->shape.block;
+    t.stats.keys += n_keys;
+    t.stats.bytes += n_keys * plan->shape.index_dim * msa_dtype_size(args->ki.dtype);
     for (int32_t row = 0; row < n_rows; row++)
         if (item->n_splits == 1)
             certify_finish(&t, row);

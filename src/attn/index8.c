@@ -148,6 +148,24 @@ void index8_put(void *copy, int dim, int block, int token, const float *k) {
     for (int c = 0; c < dim; c++) numbers[c / 2 * 32 + c % 2] = (int8_t)(scale > 0 ? x[c] : 0);
 }
 
+static float element(const void *data, int64_t at, msa_dtype dtype) {
+    if (dtype == MSA_F32) return ((const float *)data)[at];
+    uint16_t half = ((const uint16_t *)data)[at];
+    return dtype == MSA_F16 ? f16_to_f32(half) : bf16_to_f32(half);
+}
+
+void index8_put_stored(void *copy, int dim, int block, const msa_lane *ki, const void *keys,
+                       int first, int end) {
+    bool panels = ki->layout == MSA_PANELS;
+    if (first == 0) index8_clear(copy, dim, block);
+    for (int j = first; j < end; j++) {
+        float k[MAX_DIM];
+        int64_t at = panels ? j / 16 * 16 * dim + j % 16 : j * ki->stride_token;
+        for (int c = 0; c < dim; c++) k[c] = element(keys, at + (panels ? 16 * c : c), ki->dtype);
+        index8_put(copy, dim, block, j, k);
+    }
+}
+
 /* ---- lanes */
 
 size_t msa_index8_block_bytes(const msa_shape *shape) {
@@ -170,7 +188,7 @@ void index8_number_blocks(msa_plan *plan) {
 }
 
 msa_status index8_check_keys(const msa_lane *ki, msa_error *err) {
-    if (ki->dtype == MSA_F32 || ki->dtype == MSA_F16 || ki->dtype == MSA_BF16) return MSA_OK;
+    if (index8_is_of(ki->dtype)) return MSA_OK;
     return error_set(err, MSA_E_ARG,
                      "ki: dtype is %s; an int8 copy is of keys in f32, f16 or bf16: narrower ones "
                      "are scanned as they are",
@@ -230,29 +248,15 @@ msa_status msa_index8_plan(msa_plan **plan, const msa_shape *shape, const msa_ba
     return status;
 }
 
-static float element(const void *data, int64_t at, msa_dtype dtype) {
-    if (dtype == MSA_F32) return ((const float *)data)[at];
-    uint16_t half = ((const uint16_t *)data)[at];
-    return dtype == MSA_F16 ? f16_to_f32(half) : bf16_to_f32(half);
-}
-
 static void copy_block(const msa_plan *plan, const msa_index8_args *args, const plan_item *item) {
     const plan_request *request = &plan->requests[item->request];
     int dim = plan->shape.index_dim, block = plan->shape.block;
     int64_t start = item->q_first * block, end = request->position + request->q_len;
     int first = (int)(request->position > start ? request->position - start : 0);
     int last = (int)(end - start < block ? end - start : block);
-    const void *keys = plan_block(plan, &args->ki, request, item->head, item->q_first);
-    char *copy = index8_copy(plan, &args->out, request, item->head, item->q_first);
-    bool panels = args->ki.layout == MSA_PANELS;
-    if (first == 0) index8_clear(copy, dim, block);
-    for (int j = first; j < last; j++) {
-        float k[MAX_DIM];
-        int64_t at = panels ? j / 16 * 16 * dim + j % 16 : j * args->ki.stride_token;
-        for (int c = 0; c < dim; c++)
-            k[c] = element(keys, at + (panels ? 16 * c : c), args->ki.dtype);
-        index8_put(copy, dim, block, j, k);
-    }
+    index8_put_stored(index8_copy(plan, &args->out, request, item->head, item->q_first), dim, block,
+                      &args->ki, plan_block(plan, &args->ki, request, item->head, item->q_first),
+                      first, last);
 }
 
 msa_status msa_index8_run(msa_plan *plan, const msa_index8_args *args, msa_error *err) {

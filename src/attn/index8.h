@@ -67,14 +67,30 @@ static inline float index8_slack(const index8_query *q, const index8_tail *tail,
     return (slack + 0x1p-120f) * (1 + 0x1p-18f);
 }
 
+static inline void index8_add(msa_index8_stats *sum, const msa_index8_stats *more) {
+    sum->bounded += more->bounded;
+    sum->rescored += more->rescored;
+    sum->rescored_blocks += more->rescored_blocks;
+    sum->keys += more->keys;
+    sum->bytes += more->bytes;
+}
+
 /* Rounds a query; numbers[dim]. */
 void index8_round_query(const float *q, int dim, index8_query *out, int16_t *numbers);
 /* Makes a block's copy empty; puts a token into it. */
 void index8_clear(void *copy, int dim, int block);
 void index8_put(void *copy, int dim, int block, int token, const float *k);
+/* Puts tokens first .. end-1 of a block that lies at `keys`, stored as `ki` says, into its copy;
+ * token 0 begins it anew. */
+void index8_put_stored(void *copy, int dim, int block, const msa_lane *ki, const void *keys,
+                       int first, int end);
 
 /* Counts the blocks of the requests before each, where contiguous copies lie. */
 void index8_number_blocks(msa_plan *plan);
+/* Whether there are copies of keys in this format. */
+static inline bool index8_is_of(msa_dtype dtype) {
+    return dtype == MSA_F32 || dtype == MSA_F16 || dtype == MSA_BF16;
+}
 /* MSA_E_ARG for keys in a format of which there is no copy. */
 msa_status index8_check_keys(const msa_lane *ki, msa_error *err);
 msa_status index8_check_lane(const msa_plan *plan, const msa_index8_lane *lane, const char *name,

@@ -90,9 +90,8 @@ static msa_status take_turn(speaker *s, conversation *c, int64_t n_predict, msa_
     if (status == MSA_OK) status = speaker_answer(s, n_predict, &a, err);
     msa_tokens_free(&prompt);
     if (status != MSA_OK) return status;
-    msa_session_stats stats = msa_session_get_stats(s->session);
     chat_note_stop(s, a.stop);
-    report_print(&stats);
+    report_print(s->session);
     return add_message(c, "assistant", a.text, err);
 }
 

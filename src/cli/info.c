@@ -128,10 +128,33 @@ static json_t *experts_json(const msa_model_info *i) {
                      (json_int_t)i->n_active_parameters);
 }
 
-static json_t *model_json(const msa_session_params *params, const msa_model *model) {
+/* What the cache takes, as it lies there: bytes a token, those of a page shared out, and of all. */
+typedef struct cache_facts {
+    double k, v, index, index8, all, capacity;
+} cache_facts;
+
+static cache_facts cache_of(const msa_session *session) {
+    const msa_kv *kv = msa_session_get_kv(session);
+    const msa_kv_params *p = msa_kv_get_params(kv);
+    msa_kv_bytes page = msa_kv_page_bytes(kv);
+    double n = p->block, all = (double)(page.k + page.v + page.index + page.index8);
+    return (cache_facts){(double)page.k / n,
+                         (double)page.v / n,
+                         (double)page.index / n,
+                         (double)page.index8 / n,
+                         all / n,
+                         all * (double)p->n_pages};
+}
+
+static json_t *cache_json(const cache_facts *c) {
+    return json_pack("{s:f, s:f, s:f, s:f}", "keys", c->k, "values", c->v, "index_keys", c->index,
+                     "int8_copy", c->index8);
+}
+
+static json_t *model_json(const msa_session *session, const msa_model *model) {
+    const msa_session_params *params = msa_session_get_params(session);
     const msa_model_info *i = msa_model_get_info(model);
-    double per_token =
-        settings_bytes_per_token(params, model) + settings_index_bytes_per_token(params, model);
+    cache_facts cache = cache_of(session);
     json_t *facts = json_pack(
         "{s:o, s:o, s:s, s:I, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i}", "name",
         json_text(i->name, strlen(i->name)), "architecture",
@@ -139,13 +162,13 @@ static json_t *model_json(const msa_session_params *params, const msa_model *mod
         (json_int_t)i->n_parameters, "n_file_bytes", (json_int_t)i->n_file_bytes, "n_weight_bytes",
         (json_int_t)i->n_weight_bytes, "n_layers", i->n_layers, "n_embd", i->n_embd, "n_ff",
         i->n_ff, "n_q_heads", i->n_q_heads, "n_kv_heads", i->n_kv_heads, "head_dim", i->head_dim);
-    json_t *rest =
-        json_pack("{s:i, s:i, s:f, s:i, s:b, s:s, s:s, s:I, s:I, s:o, s:o}", "n_ctx_train",
-                  i->n_ctx_train, "n_vocab", i->n_vocab, "rope_base", (double)i->rope_base, "n_rot",
-                  i->n_rot, "has_index", i->has_index, "tokenizer", i->tokenizer, "chat_template",
-                  i->chat_template, "cache_bytes_per_token", (json_int_t)per_token, "cache_bytes",
-                  (json_int_t)(per_token * params->n_ctx), "attention",
-                  settings_json(params, model), "layers", layers_json(params, model));
+    json_t *rest = json_pack(
+        "{s:i, s:i, s:f, s:i, s:b, s:s, s:s, s:I, s:o, s:I, s:o, s:o}", "n_ctx_train",
+        i->n_ctx_train, "n_vocab", i->n_vocab, "rope_base", (double)i->rope_base, "n_rot", i->n_rot,
+        "has_index", i->has_index, "tokenizer", i->tokenizer, "chat_template", i->chat_template,
+        "cache_bytes_per_token", (json_int_t)msa_kv_bytes_per_token(msa_session_get_kv(session)),
+        "cache_bytes_per_token_of", cache_json(&cache), "cache_bytes", (json_int_t)cache.capacity,
+        "attention", settings_json(params, model), "layers", layers_json(params, model));
     if (facts && json_object_update_new(facts, rest) != 0) return json_decref(facts), NULL;
     if (facts && i->has_index) json_object_set_new(facts, "index", index_json(i));
     if (facts && i->n_experts) json_object_set_new(facts, "experts", experts_json(i));
@@ -170,21 +193,28 @@ static void print_experts(const msa_model_info *i) {
            i->n_dense_layers, i->n_layers - 1);
 }
 
-static void print_model(const json_t *facts, const msa_session_params *params,
-                        const msa_model *model) {
+static void print_cache(const msa_session *session) {
+    const msa_session_params *params = msa_session_get_params(session);
+    cache_facts c = cache_of(session);
+    char token[32], full[32];
+    format_bytes(c.all, token, sizeof token);
+    format_bytes(c.capacity, full, sizeof full);
+    printf("cache      %s a token, %s for %d tokens in pages of %d and one page more\n", token,
+           full, params->n_ctx, params->block);
+    printf("           of a token in bytes: keys %g (%s), values %g (%s)", c.k,
+           msa_dtype_name(params->k_dtype), c.v, msa_dtype_name(params->v_dtype));
+    if (c.index > 0) printf(", index keys %g (%s)", c.index, msa_dtype_name(params->index_dtype));
+    if (c.index8 > 0) printf(", int8 copy of %s %g", c.index > 0 ? "these" : "the keys", c.index8);
+    printf("\n");
+}
+
+static void print_model(const json_t *facts, const msa_session *session, const msa_model *model) {
+    const msa_session_params *params = msa_session_get_params(session);
     const msa_model_info *i = msa_model_get_info(model);
-    double bytes = settings_bytes_per_token(params, model),
-           index_bytes = settings_index_bytes_per_token(params, model);
-    char file[32], token[32], index[32], indexed[80] = "", full[32], text[128];
+    char file[32], text[128];
     const json_t *row;
     size_t at;
     format_bytes((double)i->n_file_bytes, file, sizeof file);
-    format_bytes(index_bytes, index, sizeof index);
-    if (index_bytes > 0)
-        snprintf(indexed, sizeof indexed, " and %s of index keys in %s", index,
-                 msa_dtype_name(params->index_dtype));
-    format_bytes(bytes, token, sizeof token);
-    format_bytes((bytes + index_bytes) * params->n_ctx, full, sizeof full);
     printf("\nmodel      %s (%s), %.1fM parameters, %s\n", i->name, i->architecture,
            (double)i->n_parameters * 1e-6, file);
     printf("weights    %s\n", i->weights);
@@ -200,9 +230,7 @@ static void print_model(const json_t *facts, const msa_session_params *params,
            i->chat_template);
     print_index(i);
     print_experts(i);
-    settings_formats(params, text, sizeof text);
-    printf("cache      %s a token in %s%s, %s for %d tokens\n", token, text, indexed, full,
-           params->n_ctx);
+    print_cache(session);
     json_array_foreach(json_object_get(facts, "layers"), at, row) {
         int32_t first = (int32_t)json_integer_value(json_object_get(row, "first")),
                 last = (int32_t)json_integer_value(json_object_get(row, "last"));
@@ -221,12 +249,11 @@ static msa_status add_model(json_t *document, const info_args *args, bool print,
     if (status == MSA_OK) status = settings_params(&args->attention, model, &params, err);
     if (status == MSA_OK) status = msa_session_create(&session, model, &params, err);
     if (status == MSA_OK) {
-        const msa_session_params *used = msa_session_get_params(session);
-        json_t *facts = model_json(used, model);
+        json_t *facts = model_json(session, model);
         if (!facts || json_object_set_new(document, "model", facts) != 0)
             status = fail_memory(err, "gathering facts");
         else if (print)
-            print_model(facts, used, model);
+            print_model(facts, session, model);
     }
     msa_session_free(session);
     msa_model_free(model);

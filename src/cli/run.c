@@ -128,7 +128,6 @@ static msa_status tokenize_prompt(const run_args *args, const msa_model *model, 
 
 static json_t *result_json(const speaker *s, const msa_sampler_params *sampling, const answer *a,
                            size_t n_prompt) {
-    msa_session_stats stats = msa_session_get_stats(s->session);
     const msa_model_info *info = msa_model_get_info(s->model);
     return json_pack("{s:o, s:o, s:o, s:I, s:I, s:o, s:s, s:o}", "model",
                      json_text(info->name, strlen(info->name)), "attention",
@@ -136,7 +135,7 @@ static json_t *result_json(const speaker *s, const msa_sampler_params *sampling,
                      sampling_json(sampling), "prompt_tokens", (json_int_t)n_prompt,
                      "answer_tokens", (json_int_t)a->n_tokens, "text",
                      json_text(a->text, a->n_bytes), "stop", answer_stop_name(a->stop), "cost",
-                     report_json(&stats));
+                     report_json(s->session));
 }
 
 static msa_status answer_once(const run_args *args, const msa_sampler_params *sampling, speaker *s,
@@ -155,9 +154,8 @@ static msa_status answer_once(const run_args *args, const msa_sampler_params *sa
     if (status == MSA_OK && args->json)
         status = json_print(result_json(s, sampling, &a, prompt.n), err);
     if (status == MSA_OK) {
-        msa_session_stats stats = msa_session_get_stats(s->session);
         chat_note_stop(s, a.stop);
-        if (!args->json) report_print(&stats);
+        if (!args->json) report_print(s->session);
         if (a.stop == ANSWER_INTERRUPTED) status = fail(err, MSA_E_CANCELLED, "interrupted");
     }
     free(a.text);

@@ -133,6 +133,14 @@ static const option ATTENTION_OPTIONS[] = {
      .argument = "F",
      .choices = FORMATS,
      .help = "stored index keys (default: as the keys)"},
+    {.name = "--index8",
+     .kind = OPTION_CHOICE,
+     .offset = offsetof(settings_args, index8),
+     .argument = "WHEN",
+     .choices = "auto|on|off",
+     .help = "an int8 copy of index keys beside them: the same blocks, chosen by reading\n"
+             "half the bytes (default: auto, from 32768 tokens of context on, where index\n"
+             "keys are f32, f16 or bf16)"},
     {.name = "--chunk",
      .kind = OPTION_INT,
      .offset = offsetof(settings_args, chunk),
@@ -151,6 +159,7 @@ settings_args settings_unset(void) {
                            .k_format = -1,
                            .v_format = -1,
                            .index_format = -1,
+                           .index8 = -1,
                            .n_ctx = OPTION_UNSET,
                            .topk = OPTION_UNSET,
                            .local = OPTION_UNSET,
@@ -186,6 +195,18 @@ static msa_status take_layers(const option_ints *given, const msa_model *model,
     return MSA_OK;
 }
 
+/* Asked for by name, it is not left out in silence. */
+static msa_status check_index8(const settings_args *args, const msa_session_params *params,
+                               const msa_model *model, msa_error *err) {
+    if (params->index8 != MSA_INDEX8_ON || msa_session_wants_index8(params, model)) return MSA_OK;
+    bool dense = args->attn == MSA_ATTN_DENSE;
+    return fail(err, MSA_E_ARG,
+                "--index8 on: %s%s scores no keys one by one, there is nothing to copy; leave "
+                "--index8 out, or take the selector index, shared or proxy",
+                dense ? "--attn dense" : "--selector ",
+                dense ? "" : settings_selector(params, model));
+}
+
 msa_status settings_params(const settings_args *args, const msa_model *model,
                            msa_session_params *params, msa_error *err) {
     *params = msa_session_defaults(model);
@@ -201,6 +222,7 @@ msa_status settings_params(const settings_args *args, const msa_model *model,
     if (args->k_format >= 0) params->k_dtype = (msa_dtype)args->k_format;
     if (args->v_format >= 0) params->v_dtype = (msa_dtype)args->v_format;
     params->index_dtype = args->index_format >= 0 ? (msa_dtype)args->index_format : params->k_dtype;
+    if (args->index8 >= 0) params->index8 = (msa_index8)args->index8;
     take(args->n_ctx, &params->n_ctx);
     take(args->topk, &params->topk);
     take(args->local, &params->local);
@@ -211,7 +233,8 @@ msa_status settings_params(const settings_args *args, const msa_model *model,
                     "--topk %d: leaves no room for the forced blocks, --local %d and --init %d; "
                     "raise --topk to %d or lower these",
                     params->topk, params->local, params->init, params->local + params->init);
-    return take_layers(&args->layers_dense, model, params, err);
+    msa_status status = check_index8(args, params, model, err);
+    return status ? status : take_layers(&args->layers_dense, model, params, err);
 }
 
 msa_status settings_check_room(const msa_session_params *params, const msa_model *model,
@@ -244,6 +267,23 @@ void settings_formats(const msa_session_params *params, char *text, size_t size)
     snprintf(text, size, "%s%s%s", k, one ? "" : "/", one ? "" : v);
 }
 
+static bool has_index_lane(const msa_session_params *params, const msa_model *model) {
+    const char *selector = settings_selector(params, model);
+    return params->attn == MSA_ATTN_MSA &&
+           (strcmp(selector, "index") == 0 || strcmp(selector, "shared") == 0);
+}
+
+/* ", index keys f16 + int8 copy", or what of it there is. */
+static void describe_index_keys(const msa_session_params *params, const msa_model *model,
+                                char *text, size_t size) {
+    bool copy = msa_session_wants_index8(params, model), lane = has_index_lane(params, model);
+    snprintf(text, size, "%s%s%s", lane ? ", index keys " : "",
+             lane ? msa_dtype_name(params->index_dtype) : "",
+             !copy  ? ""
+             : lane ? " + int8 copy"
+                    : ", int8 copy of the keys");
+}
+
 /* "0-2,5": the layers that are dense. */
 static void list_dense(const msa_session_params *params, int32_t n_layers, char *text,
                        size_t size) {
@@ -263,8 +303,9 @@ static void list_dense(const msa_session_params *params, int32_t n_layers, char 
 
 void settings_describe(const msa_session_params *params, const msa_model *model, char *text,
                        size_t size) {
-    char layers[256], format[32];
+    char layers[256], format[32], index[64];
     settings_formats(params, format, sizeof format);
+    describe_index_keys(params, model, index, sizeof index);
     if (params->attn == MSA_ATTN_DENSE) {
         snprintf(text, size, "dense; keys and values %s", format);
         return;
@@ -272,9 +313,9 @@ void settings_describe(const msa_session_params *params, const msa_model *model,
     list_dense(params, msa_model_get_info(model)->n_layers, layers, sizeof layers);
     snprintf(text, size,
              "MSA, %s selector, %d blocks of %d (%d keys) per query, local %d, init %d; "
-             "keys and values %s%s%s",
+             "keys and values %s%s%s%s",
              settings_selector(params, model), params->topk, params->block,
-             params->topk * params->block, params->local, params->init, format,
+             params->topk * params->block, params->local, params->init, format, index,
              layers[0] ? "; dense in layers " : "", layers);
 }
 
@@ -289,6 +330,10 @@ json_t *settings_json(const msa_session_params *params, const msa_model *model) 
                              "selector", settings_selector(params, model), "block", params->block,
                              "topk", params->topk, "local", params->local, "init", params->init,
                              "layers_dense", layers, "n_ctx", params->n_ctx, "kv_format", format);
+    if (json && has_index_lane(params, model))
+        json_object_set_new(json, "index_format", json_string(msa_dtype_name(params->index_dtype)));
+    if (json)
+        json_object_set_new(json, "index8", json_boolean(msa_session_wants_index8(params, model)));
     if (json && params->selector == MSA_SELECTOR_RANDOM)
         json_object_set_new(json, "selector_seed", json_integer((json_int_t)params->seed));
     return json;
@@ -298,24 +343,8 @@ double settings_row_bytes(msa_dtype dtype, int32_t dim) {
     return (double)(msa_row_bytes(dtype, dim) + msa_row_scale_bytes(dtype, dim));
 }
 
-double settings_bytes_per_token(const msa_session_params *params, const msa_model *model) {
-    const msa_model_info *info = msa_model_get_info(model);
-    return (double)info->n_layers * info->n_kv_heads *
-           (settings_row_bytes(params->k_dtype, info->head_dim) +
-            settings_row_bytes(params->v_dtype, info->head_dim));
-}
-
 static bool uses_index(const msa_session_params *params, const msa_model *model) {
     return params->attn == MSA_ATTN_MSA && strcmp(settings_selector(params, model), "index") == 0;
-}
-
-double settings_index_bytes_per_token(const msa_session_params *params, const msa_model *model) {
-    const msa_model_info *info = msa_model_get_info(model);
-    if (params->attn == MSA_ATTN_MSA && params->selector == MSA_SELECTOR_SHARED)
-        return info->n_layers * settings_row_bytes(params->index_dtype, info->head_dim);
-    if (!uses_index(params, model)) return 0;
-    return (info->n_layers - info->n_dense_layers) *
-           settings_row_bytes(params->index_dtype, info->index_dim);
 }
 
 static void warn_of_numbers(const msa_session_params *p, const msa_model *model) {

@@ -24,7 +24,7 @@ msa_status model_open(const model_args *args, msa_model **model, msa_error *err)
 
 typedef struct settings_args {
     int attn, selector, block; /* index of the choice; -1: not given */
-    int kv_format, k_format, v_format, index_format;
+    int kv_format, k_format, v_format, index_format, index8;
     int64_t n_ctx, topk, local, init, chunk, seed;
     option_ints layers_dense;
 } settings_args;
@@ -41,8 +41,8 @@ msa_status settings_params(const settings_args *args, const msa_model *model,
 msa_status settings_check_room(const msa_session_params *params, const msa_model *model,
                                size_t n_tokens, msa_error *err);
 
-/* "MSA, proxy selector, 8 blocks of 64 (512 keys) per query, local 2, init 1; keys and values f16"
- */
+/* "MSA, index selector, 8 blocks of 64 (512 keys) per query, local 2, init 1; keys and values f16,
+ * index keys f16 + int8 copy" */
 void settings_describe(const msa_session_params *params, const msa_model *model, char *text,
                        size_t size);
 /* Formats of keys and values: "f16", or "int8/fp8" where they differ. */
@@ -52,10 +52,8 @@ const char *settings_selector(const msa_session_params *params, const msa_model 
 bool settings_is_dense(const msa_session_params *params, int32_t layer);
 /* The same as an object; NULL without memory. */
 json_t *settings_json(const msa_session_params *params, const msa_model *model);
-/* Bytes of keys and values of one token over all layers, and of its index keys, scales included. */
-double settings_row_bytes(msa_dtype dtype, int32_t dim); /* of one row of one head */
-double settings_bytes_per_token(const msa_session_params *params, const msa_model *model);
-double settings_index_bytes_per_token(const msa_session_params *params, const msa_model *model);
+/* Bytes of one row of one head, scales included. */
+double settings_row_bytes(msa_dtype dtype, int32_t dim);
 
 /* "model ..." and "attention ..." on standard error, before the work, and a warning where an index
  * branch runs with other numbers than it was trained with. */

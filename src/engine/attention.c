@@ -87,6 +87,7 @@ msa_status attention_plan(attention *a, const msa_kv_seq *seq, int64_t first, in
     a->n = n;
     a->n_blocks = (kv_len + a->shape.block - 1) / a->shape.block;
     a->keys = a->keys_dense = 0;
+    a->index8 = (msa_index8_stats){0};
     if (a->any_dense) status = msa_dense_plan(&a->dense, &a->shape, &batch, &options, err);
     if (status || !a->any_msa) return status;
     if (with_mass) status = plan_mass(a, &batch, &options, err);
@@ -123,8 +124,14 @@ msa_status attention_run(attention *a, int32_t layer, const float *q, const floa
     msa_selection selection = {a->ids, MSA_ASCENDING, MSA_TOKEN_MAJOR};
     msa_attn_args args = {.q = q, .out = out};
     bool dense = attention_is_dense(a, layer);
-    selector_args choice = {
-        .layer = layer, .first = a->first, .n = a->n, .q = q, .qi = qi, .ids = a->ids};
+    selector_args choice = {.layer = layer,
+                            .first = a->first,
+                            .n = a->n,
+                            .q = q,
+                            .qi = qi,
+                            .copy = msa_kv_index8(a->kv, layer),
+                            .stats = &a->index8,
+                            .ids = a->ids};
     msa_kv_lanes(a->kv, layer, &args.k, &args.v, &choice.index);
     if (!dense) {
         args.selection = &selection;

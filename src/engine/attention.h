@@ -32,6 +32,7 @@ typedef struct attention {
     int64_t n_blocks;        /* up to the last of them */
     double keys, keys_dense; /* main keys read, and had all layers been dense: sums over queries,
                                 means over layers and groups; of the layers run so far */
+    msa_index8_stats index8; /* of the layers run so far */
 } attention;
 
 /* params must be resolved and in range; those of the cache must fit them, with a third lane where

@@ -30,6 +30,7 @@ static msa_status create_kv(forward *f, const weights *w, const msa_session_para
         kv.index_dim = indexed ? a->index.dim : a->head_dim;
         kv.first_index_layer = indexed ? a->n_dense_layers : 0;
     }
+    kv.index8 = params->index8 == MSA_INDEX8_ON;
     return msa_kv_create(&f->kv, &kv, err);
 }
 

@@ -2,6 +2,7 @@
 #include "engine/selector.h"
 
 #include "attn/fixed.h"
+#include "attn/index8.h"
 #include "attn/mass.h"
 #include "attn/means.h"
 #include "attn/proxy.h"
@@ -17,7 +18,8 @@ msa_status selector_create(selector *s, const msa_session_params *params, const 
     *s = (selector){.kind = params->selector,
                     .seed = params->seed,
                     .shape = *shape,
-                    .n_threads = params->n_threads};
+                    .n_threads = params->n_threads,
+                    .index8 = params->index8 == MSA_INDEX8_ON};
     size_t query = (size_t)shape->n_kv_heads * (size_t)shape->head_dim * sizeof(float);
     if (!uses_mean_query(s->kind)) return MSA_OK;
     s->query = mem_alloc((size_t)max_tokens, query);
@@ -34,7 +36,7 @@ void selector_free(selector *s) {
 }
 
 msa_status selector_plan(selector *s, const msa_batch *batch, msa_error *err) {
-    msa_plan_options options = {.n_threads = s->n_threads};
+    msa_plan_options options = {.n_threads = s->n_threads, .index8 = s->index8};
     switch (s->kind) {
     case MSA_SELECTOR_MEANS: return means_plan(&s->plan, &s->shape, batch, &options, err);
     case MSA_SELECTOR_ORACLE: return mass_plan(&s->plan, &s->shape, batch, &options, err);
@@ -59,7 +61,11 @@ static msa_status run_index(const selector *s, const selector_args *a, msa_error
     msa_index_args args = {.qi = s->kind == MSA_SELECTOR_INDEX ? a->qi : s->query,
                            .ki = selector_has_lane(s->kind) ? a->index : a->k,
                            .out = {a->ids, MSA_ASCENDING, MSA_TOKEN_MAJOR}};
-    return msa_index_run(s->plan, &args, err);
+    msa_index8_stats stats = {0};
+    if (s->index8) args.ki8 = &a->copy, args.stats = &stats;
+    msa_status status = msa_index_run(s->plan, &args, err);
+    index8_add(a->stats, &stats);
+    return status;
 }
 
 msa_status selector_run(selector *s, const selector_args *a, msa_error *err) {

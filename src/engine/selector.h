@@ -24,9 +24,15 @@ typedef struct selector {
     uint64_t seed;
     msa_shape shape;
     int32_t n_threads;
+    bool index8;    /* the cache has an int8 copy of the keys it scores */
     msa_plan *plan; /* of the operator; NULL where none is needed */
     float *query;   /* [max_tokens, Hkv, d] mean queries; NULL where none are asked */
 } selector;
+
+/* Whether it scores token by token, by the index operator: those may have an int8 copy. */
+static inline bool selector_scores(msa_selector kind) {
+    return kind == MSA_SELECTOR_INDEX || kind == MSA_SELECTOR_PROXY || kind == MSA_SELECTOR_SHARED;
+}
 
 /* Whether its keys are a third lane of the cache: of the index branch, or the mean keys. */
 static inline bool selector_has_lane(msa_selector kind) {
@@ -48,7 +54,9 @@ typedef struct selector_args {
     int64_t first, n; /* positions first .. first + n - 1 */
     const float *q, *qi;
     msa_lane k, index; /* index: the third lane, where it has one */
-    int32_t *ids;      /* written: [n, Hkv, k], ascending, -1 behind them */
+    msa_index8_lane copy;
+    msa_index8_stats *stats; /* what is done through the copy is added */
+    int32_t *ids;            /* written: [n, Hkv, k], ascending, -1 behind them */
 } selector_args;
 msa_status selector_run(selector *s, const selector_args *args, msa_error *err);
 

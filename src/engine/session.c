@@ -7,6 +7,7 @@
 
 #include <omp.h>
 
+#include "attn/index8.h"
 #include "base/error.h"
 #include "base/mem.h"
 
@@ -47,6 +48,10 @@ void msa_session_free(msa_session *s) {
 
 const msa_session_params *msa_session_get_params(const msa_session *s) {
     return s ? &s->params : NULL;
+}
+
+const msa_kv *msa_session_get_kv(const msa_session *s) {
+    return s ? s->forward->kv : NULL;
 }
 
 int64_t msa_session_length(const msa_session *s) {
@@ -130,6 +135,7 @@ static void count(msa_session *s, bool decode, int64_t n_tokens, double seconds)
     *(decode ? &stats->decode_attn_s : &stats->prefill_attn_s) += f->attention_s;
     *(decode ? &stats->decode_keys : &stats->prefill_keys) += f->attention.keys;
     *(decode ? &stats->decode_keys_dense : &stats->prefill_keys_dense) += f->attention.keys_dense;
+    index8_add(decode ? &stats->decode_index8 : &stats->prefill_index8, &f->attention.index8);
 }
 
 /* The chunk of n tokens from token `done` of the feed. */

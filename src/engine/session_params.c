@@ -1,12 +1,16 @@
 /* session_params.c: defaults of a session, and what is refused. */
 #include <omp.h>
 
+#include "attn/index8.h"
 #include "base/error.h"
 #include "base/format.h"
 #include "engine/session.h"
 
 /* Tokens per prefill step. */
 #define DEFAULT_CHUNK 512
+
+/* A context from which on the int8 copy is worth its memory: docs/certified-index.md, "In use". */
+#define INDEX8_CONTEXT 32768
 
 const char *msa_selector_name(msa_selector kind) {
     static const char *const NAMES[] = {"auto",   "index",  "proxy",  "means",
@@ -50,6 +54,33 @@ static msa_status check_selector(const msa_session_params *p, const msa_model *m
     return MSA_OK;
 }
 
+int msa_session_wants_index8(const msa_session_params *p, const msa_model *model) {
+    if (!p || !model || p->attn != MSA_ATTN_MSA || p->index8 == MSA_INDEX8_OFF) return 0;
+    const msa_model_info *info = msa_model_get_info(model);
+    msa_selector kind = p->selector;
+    if (kind == MSA_SELECTOR_AUTO) kind = info->has_index ? MSA_SELECTOR_INDEX : MSA_SELECTOR_PROXY;
+    if (!selector_scores(kind) || p->index8 == MSA_INDEX8_ON) return selector_scores(kind);
+    int32_t n_ctx = p->n_ctx ? p->n_ctx : info->n_ctx_train;
+    return selector_has_lane(kind) && index8_is_of(p->index_dtype) && n_ctx >= INDEX8_CONTEXT;
+}
+
+/* Refused here in words of a session; the cache would speak of its lanes. */
+static msa_status check_index8(const msa_session_params *p, const msa_model *model,
+                               msa_error *err) {
+    bool lane = p->selector == MSA_SELECTOR_AUTO ? msa_model_get_info(model)->has_index
+                                                 : selector_has_lane(p->selector);
+    msa_dtype dtype = lane ? p->index_dtype : p->k_dtype;
+    if ((int)p->index8 < 0 || p->index8 > MSA_INDEX8_OFF)
+        return error_set(err, MSA_E_ARG, "index8 must be auto, on or off (0..2), not %d",
+                         (int)p->index8);
+    if (!msa_session_wants_index8(p, model) || index8_is_of(dtype)) return MSA_OK;
+    return error_set(err, MSA_E_UNSUPPORTED,
+                     "index8 is on, but %s are stored in %s: there are int8 copies of f32, f16 and "
+                     "bf16; choose one of these, or turn index8 off",
+                     lane ? "index keys" : "the keys that the proxy selector scores",
+                     msa_dtype_name(dtype));
+}
+
 static msa_status check_format(const char *what, msa_dtype dtype, msa_error *err) {
     if (format_bits(dtype)) return MSA_OK;
     return error_set(err, MSA_E_ARG, "number format %d of %s is not known", (int)dtype, what);
@@ -87,7 +118,9 @@ msa_status session_params_resolve(msa_session_params *p, const msa_model *model,
     msa_status status = check_numbers(p, err);
     if (!status) status = check_selector(p, model, err);
     if (!status) status = check_dense_layers(p, info->n_layers, err);
+    if (!status) status = check_index8(p, model, err);
     if (status) return status;
+    p->index8 = msa_session_wants_index8(p, model) ? MSA_INDEX8_ON : MSA_INDEX8_OFF;
     if (p->selector == MSA_SELECTOR_AUTO)
         p->selector = info->has_index ? MSA_SELECTOR_INDEX : MSA_SELECTOR_PROXY;
     bool indexed = p->selector == MSA_SELECTOR_INDEX;

@@ -1,6 +1,7 @@
 /* arena.c: see arena.h. */
 #include "kv/arena.h"
 
+#include "attn/index8.h"
 #include "base/error.h"
 #include "base/format.h"
 #include "base/mem.h"
@@ -22,6 +23,28 @@ static msa_status check_lane(const char *name, int32_t n_heads, int32_t dim, msa
     return format_check_scale(dtype, scale, name, &scale, err);
 }
 
+static int copied_lane(const msa_kv_params *p) {
+    return p->n_index_keys > 0 ? KV_LANE_INDEX : KV_LANE_K;
+}
+
+/* Of a head's block. */
+static size_t copy_bytes(int32_t block, int32_t dim) {
+    return index8_bytes(&(msa_shape){.block = block, .index_dim = dim});
+}
+
+static msa_status check_copy(const msa_kv_params *p, msa_error *err) {
+    bool index = copied_lane(p) == KV_LANE_INDEX;
+    msa_dtype dtype = index ? p->index_dtype : p->k_dtype;
+    if (p->index8 < 0 || p->index8 > 1)
+        return error_set(err, MSA_E_ARG, "index8 must be 0 or 1, not %d", p->index8);
+    if (!p->index8 || index8_is_of(dtype)) return MSA_OK;
+    return error_set(
+        err, MSA_E_ARG,
+        "an int8 copy of %s in %s was asked for (index8); there are copies of f32, f16 "
+        "and bf16: store the %s so, or leave index8 off",
+        index ? "index keys" : "keys", msa_dtype_name(dtype), index ? "index keys" : "keys");
+}
+
 static msa_status check_params(const msa_kv_params *p, msa_error *err) {
     if (p->n_layers < 1 || p->n_layers > 65536)
         return error_set(err, MSA_E_ARG, "n_layers must be in 1..65536, not %d", p->n_layers);
@@ -40,13 +63,11 @@ static msa_status check_params(const msa_kv_params *p, msa_error *err) {
     if (!status && (p->first_index_layer < 0 || p->first_index_layer > p->n_layers))
         status = error_set(err, MSA_E_ARG, "first_index_layer must be in 0..%d, not %d",
                            p->n_layers, p->first_index_layer);
-    return status;
+    return status ? status : check_copy(p, err);
 }
 
-/* Heads, widths and the block are small by now: a page fits 64 bits, all of them may not. */
-static bool lay_out(msa_kv *kv) {
+static void describe_lanes(msa_kv *kv) {
     const msa_kv_params *p = &kv->params;
-    size_t size[KV_LANES], layer = 0, main, index;
     kv->lane[KV_LANE_K] = (kv_lane){
         .dtype = p->k_dtype, .n_heads = p->n_kv_heads, .dim = p->head_dim, .scale = p->k_scale};
     kv->lane[KV_LANE_V] = (kv_lane){
@@ -61,13 +82,31 @@ static bool lay_out(msa_kv *kv) {
         if (lane->scale == 0) lane->scale = 1;
         lane->code_bytes = rows * msa_row_bytes(lane->dtype, lane->dim);
         lane->page_bytes = lane->code_bytes + rows * msa_row_scale_bytes(lane->dtype, lane->dim);
-        lane->offset = layer;
-        if (!size_mul(lane->page_bytes, (size_t)p->n_pages, &size[i]) ||
-            !size_add(layer, size[i], &layer))
-            return false;
     }
-    kv->index_bytes = size[KV_LANE_INDEX];
-    kv->main_bytes = layer - kv->index_bytes;
+    kv->copied = copied_lane(p);
+    if (!p->index8) return;
+    kv_lane *copy = &kv->lane[KV_COPY];
+    *copy = kv->lane[kv->copied];
+    copy->page_bytes = (size_t)copy->n_heads * copy_bytes(p->block, copy->dim);
+}
+
+/* Heads, widths and the block are small by now: a page fits 64 bits, all of them may not. Each lane
+ * begins on a line of the cache: copies must. */
+static bool lay_out(msa_kv *kv) {
+    const msa_kv_params *p = &kv->params;
+    size_t layer = 0, main, index;
+    describe_lanes(kv);
+    for (int i = 0; i < KV_PARTS; i++) {
+        size_t size;
+        kv->lane[i].offset = layer;
+        if (!size_mul(kv->lane[i].page_bytes, (size_t)p->n_pages, &size) ||
+            !size_add(size, MEM_ALIGN - 1, &size))
+            return false;
+        size = size / MEM_ALIGN * MEM_ALIGN;
+        if (!size_add(layer, size, &layer)) return false;
+        if (kv_lane_is_main(kv, i)) kv->main_bytes += size;
+    }
+    kv->index_bytes = layer - kv->main_bytes;
     return size_mul(kv->main_bytes, (size_t)p->n_layers, &main) &&
            size_mul(kv->index_bytes, (size_t)(p->n_layers - p->first_index_layer), &index) &&
            size_add(main, index, &kv->n_bytes) &&
@@ -118,12 +157,19 @@ int64_t msa_kv_pages_free(const msa_kv *kv) {
     return kv->n_free;
 }
 
+msa_kv_bytes msa_kv_page_bytes(const msa_kv *kv) {
+    size_t bytes[KV_PARTS];
+    for (int i = 0; i < KV_PARTS; i++) {
+        int32_t first = kv_lane_is_main(kv, i) ? 0 : kv->params.first_index_layer;
+        bytes[i] = kv->lane[i].page_bytes * (size_t)(kv->params.n_layers - first);
+    }
+    return (msa_kv_bytes){bytes[KV_LANE_K], bytes[KV_LANE_V], bytes[KV_LANE_INDEX], bytes[KV_COPY]};
+}
+
 size_t msa_kv_bytes_per_token(const msa_kv *kv) {
-    const msa_kv_params *p = &kv->params;
-    size_t main = kv->lane[KV_LANE_K].page_bytes + kv->lane[KV_LANE_V].page_bytes;
-    size_t index = kv->lane[KV_LANE_INDEX].page_bytes;
-    return main / (size_t)p->block * (size_t)p->n_layers +
-           index / (size_t)p->block * (size_t)(p->n_layers - p->first_index_layer);
+    msa_kv_bytes page = msa_kv_page_bytes(kv);
+    size_t block = (size_t)kv->params.block;
+    return (page.k + page.v + page.index + page.index8 + block - 1) / block;
 }
 
 static msa_lane view_lane(const msa_kv *kv, int32_t layer, int which) {
@@ -150,6 +196,15 @@ void msa_kv_lanes(const msa_kv *kv, int32_t layer, msa_lane *k, msa_lane *v, msa
     if (k) *k = view_lane(kv, layer, KV_LANE_K);
     if (v) *v = view_lane(kv, layer, KV_LANE_V);
     if (index) *index = view_lane(kv, layer, KV_LANE_INDEX);
+}
+
+msa_index8_lane msa_kv_index8(const msa_kv *kv, int32_t layer) {
+    const kv_lane *copy = &kv->lane[KV_COPY];
+    if (layer < 0 || layer >= kv->params.n_layers || !kv_lane_exists(kv, layer, KV_COPY))
+        return (msa_index8_lane){0};
+    return (msa_index8_lane){.data = kv_lane_start(kv, layer, KV_COPY),
+                             .stride_page = (int64_t)copy->page_bytes,
+                             .stride_head = (int64_t)copy_bytes(kv->params.block, copy->dim)};
 }
 
 int32_t kv_page_take(msa_kv *kv) {

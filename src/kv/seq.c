@@ -6,6 +6,7 @@
  * at no slot behind its own length. */
 #include <omp.h>
 
+#include "attn/index8.h"
 #include "base/error.h"
 #include "base/mem.h"
 #include "kv/arena.h"
@@ -165,6 +166,30 @@ static void write_lane(const msa_kv_seq *seq, int32_t layer, int which, int64_t 
         }
 }
 
+/* Copies the blocks of n tokens from `first` on that are whole up to `end`. Whole blocks alone: so
+ * a copy is a function of its keys, however often they were written, truncated, written again. */
+static void copy_blocks(const msa_kv_seq *seq, int32_t layer, int64_t first, int64_t n, int64_t end,
+                        int n_threads) {
+    const msa_kv *kv = seq->kv;
+    const kv_lane *keys = &kv->lane[kv->copied];
+    const char *start = kv_lane_start(kv, layer, kv->copied);
+    msa_index8_lane copies = msa_kv_index8(kv, layer);
+    msa_lane as = {.dtype = keys->dtype, .layout = MSA_PANELS};
+    int block = kv->params.block, dim = keys->dim;
+    size_t head_bytes = (size_t)block * msa_row_bytes(keys->dtype, dim);
+    int64_t b0 = first / block, b1 = (first + n - 1) / block + 1;
+    if (b1 > end / block) b1 = end / block;
+    if (b1 <= b0) return;
+    int64_t n_items = (b1 - b0) * keys->n_heads;
+#pragma omp parallel for schedule(static) num_threads(n_threads) if (n_threads > 1 && n_items > 1)
+    for (int64_t i = 0; i < n_items; i++) {
+        int64_t page = seq->pages[b0 + i / keys->n_heads], head = i % keys->n_heads;
+        char *copy = (char *)copies.data + page * copies.stride_page + head * copies.stride_head;
+        const char *from = start + (size_t)page * keys->page_bytes + (size_t)head * head_bytes;
+        index8_put_stored(copy, dim, block, &as, from, 0, block);
+    }
+}
+
 msa_status kv_write_threads(msa_kv_seq *seq, int32_t layer, int64_t first, int64_t n,
                             const float *k, const float *v, const float *ki, int n_threads,
                             msa_error *err) {
@@ -188,12 +213,14 @@ msa_status kv_write_threads(msa_kv_seq *seq, int32_t layer, int64_t first, int64
                          "%lld before it are: write in order",
                          layer, (long long)first, (long long)seq->written[layer]);
     if (n == 0) return MSA_OK;
-    if (n * p->n_kv_heads * p->head_dim < SERIAL_ELEMS) n_threads = 1;
+    int few = n * p->n_kv_heads * p->head_dim < SERIAL_ELEMS ? 1 : n_threads;
     int64_t at = seq->length + first;
-    write_lane(seq, layer, KV_LANE_K, at, n, k, n_threads);
-    write_lane(seq, layer, KV_LANE_V, at, n, v, n_threads);
-    if (ki) write_lane(seq, layer, KV_LANE_INDEX, at, n, ki, n_threads);
+    write_lane(seq, layer, KV_LANE_K, at, n, k, few);
+    write_lane(seq, layer, KV_LANE_V, at, n, v, few);
+    if (ki) write_lane(seq, layer, KV_LANE_INDEX, at, n, ki, few);
     if (first + n > seq->written[layer]) seq->written[layer] = first + n;
+    if (kv_lane_exists(seq->kv, layer, KV_COPY))
+        copy_blocks(seq, layer, at, n, seq->length + seq->written[layer], n_threads);
     return MSA_OK;
 }
 
