@@ -34,7 +34,8 @@ typedef struct msa_kv_params {
     float k_scale, v_scale, index_scale; /* of the tensors, in fp8 and nvfp4; 0 stands for 1 */
     /* 1: an int8 copy of the third lane, or of the keys where there is none, by which an index
      * chooses the same blocks from half the bytes (attn.h, index8); of f32, f16 and bf16 alone. A
-     * block is copied when its last token is written: a microsecond or two a token. */
+     * block is copied when its last token is written, which takes 1 to 3 us for each of its tokens,
+     * layers and heads. */
     int32_t index8;
     int64_t n_pages; /* capacity of the arena: tokens / B, rounded up, plus forks */
 } msa_kv_params;

@@ -60,6 +60,7 @@ json_t *rows_json(const exam_args *args, const char *name, const msa_model *mode
     params.attn = MSA_ATTN_MSA;
     json_t *attention = settings_json(&params, model), *list = json_array();
     json_object_del(attention, "selector"), json_object_del(attention, "n_ctx");
+    json_object_del(attention, "index8"); /* auto goes by the length, which is a row's own */
     for (size_t i = 0; i < n; i++) list = json_more(list, row_json(&rows[i]));
     return json_pack("{s:s, s:o, s:o, s:o, s:s, s:s, s:I, s:I, s:f, s:o, s:b, s:o}", "eval", name,
                      "model", model_json(args, model), "attention", attention, "selectors",

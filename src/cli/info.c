@@ -201,10 +201,12 @@ static void print_cache(const msa_session *session) {
     format_bytes(c.capacity, full, sizeof full);
     printf("cache      %s a token, %s for %d tokens in pages of %d and one page more\n", token,
            full, params->n_ctx, params->block);
-    printf("           of a token in bytes: keys %g (%s), values %g (%s)", c.k,
+    printf("           of a token in bytes: keys %.10g (%s), values %.10g (%s)", c.k,
            msa_dtype_name(params->k_dtype), c.v, msa_dtype_name(params->v_dtype));
-    if (c.index > 0) printf(", index keys %g (%s)", c.index, msa_dtype_name(params->index_dtype));
-    if (c.index8 > 0) printf(", int8 copy of %s %g", c.index > 0 ? "these" : "the keys", c.index8);
+    if (c.index > 0)
+        printf(", index keys %.10g (%s)", c.index, msa_dtype_name(params->index_dtype));
+    if (c.index8 > 0)
+        printf(", int8 copy of %s %.10g", c.index > 0 ? "these" : "the keys", c.index8);
     printf("\n");
 }
 

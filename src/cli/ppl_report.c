@@ -47,7 +47,8 @@ msa_status ppl_report_json(const scoring *s, const ppl_cut *cut, const char *fil
     msa_session_params params = s->runs[shown].params;
     params.attn = MSA_ATTN_MSA;
     json_t *attention = settings_json(&params, model);
-    json_object_del(attention, "selector");
+    json_object_del(attention, "selector"); /* what follows from it is told as the runs begin */
+    json_object_del(attention, "index8");
     json_t *document = json_pack("{s:o, s:o, s:I, s:s, s:o}", "file", json_text(file, strlen(file)),
                                  "attention", attention, "chunks", (json_int_t)s->n_pieces,
                                  "interval", "95 %, batch means", "rows", rows_json(s));

@@ -130,8 +130,9 @@ msa_status msa_kv_create(msa_kv **out, const msa_kv_params *params, msa_error *e
         msa_kv_free(kv);
         return error_set(err, MSA_E_NOMEM,
                          "no memory for a cache of %lld pages of %d tokens over %d layers; ask for "
-                         "a shorter context or a smaller format",
-                         (long long)params->n_pages, params->block, params->n_layers);
+                         "a shorter context or a smaller format%s",
+                         (long long)params->n_pages, params->block, params->n_layers,
+                         params->index8 ? ", or none of the int8 copy (index8)" : "");
     }
     kv->n_free = params->n_pages;
     for (int64_t i = 0; i < kv->n_free;
