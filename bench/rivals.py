@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,18 +40,20 @@ def use_packages(name, *requirements):
 def fetch_llama():
     """The folder of llama.cpp's source, of the pinned release, downloaded if missing."""
     LLAMA.mkdir(parents=True, exist_ok=True)
-    if not list(LLAMA.glob("*.tar.gz")):
+    archive = LLAMA / f"llama_cpp_python-{LLAMA_VERSION}.tar.gz"
+    if not archive.exists():
         print(f"will download {LLAMA_NAME} {LLAMA_VERSION} (77 MB) into {LLAMA}", file=sys.stderr)
         fetch = ["pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "--dest", LLAMA]
         fetch.append(f"{LLAMA_NAME}=={LLAMA_VERSION}")
         subprocess.run([sys.executable, "-m", *fetch], check=True)
-    (archive,) = LLAMA.glob("*.tar.gz")
     if hashlib.sha256(archive.read_bytes()).hexdigest() != LLAMA_SHA256:
         sys.exit(f"{archive} is not {LLAMA_NAME} {LLAMA_VERSION} as published; delete it")
     source = LLAMA / archive.name.removesuffix(".tar.gz") / "vendor" / "llama.cpp"
     if not source.exists():
-        with tarfile.open(archive) as tar:
-            tar.extractall(LLAMA)
+        with tempfile.TemporaryDirectory(dir=LLAMA) as half:  # whole, or not at all
+            with tarfile.open(archive) as tar:
+                tar.extractall(half)
+            (Path(half) / source.parents[1].name).rename(source.parents[1])
     return source
 
 

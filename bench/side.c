@@ -77,16 +77,18 @@ static bool obey(timeline *t, const char *line) {
     char verb[16], path[512];
     int n, step;
     int words = sscanf(line, "%15s %d %d %511[^\n]", verb, &n, &step, path);
-    if (words < 3 || n < 0 || step < 1 || step > SIDE_BATCH) return refuse("no such command");
-    bool growing = strcmp(verb, "grow") == 0;
+    bool growing = strcmp(verb, "grow") == 0, timing = strcmp(verb, "time") == 0;
+    bool writing = strcmp(verb, "logits") == 0 && words == 4;
+    if (words < 3 || n < 0 || step < 1 || step > SIDE_BATCH || !(growing || timing || writing))
+        return refuse("no such command");
     if (n >= t->n_ctx - (growing ? 0 : t->length)) return refuse("the context is too short");
     double seconds = 0;
     bool fine = false;
     if (growing)
         fine = grow(t, n, step, &seconds);
-    else if (strcmp(verb, "time") == 0)
+    else if (timing)
         fine = wake(t) && feed(t, n, step, NULL, &seconds) && side_rewind(t->side, t->length);
-    else if (strcmp(verb, "logits") == 0 && words == 4)
+    else
         fine = write_logits(t, n, step, path, &seconds);
     if (fine) printf("%.9f\n", seconds);
     return fine && fflush(stdout) == 0;
@@ -106,11 +108,12 @@ static bool make_text(timeline *t) {
 int main(int argc, char **argv) {
     char line[600];
     timeline t = {.n_ctx = argc == 5 ? atoi(argv[3]) : 0, .clock = CLOCK_MONOTONIC};
-    if (t.n_ctx < 1) {
+    bool cpu = argc == 5 && strcmp(argv[4], "cpu") == 0;
+    if (t.n_ctx < 1 || atoi(argv[2]) < 1 || (!cpu && strcmp(argv[4], "wall") != 0)) {
         fprintf(stderr, "usage: side MODEL THREADS CONTEXT wall|cpu <COMMANDS\n");
         return 2;
     }
-    if (strcmp(argv[4], "cpu") == 0) t.clock = CLOCK_PROCESS_CPUTIME_ID;
+    if (cpu) t.clock = CLOCK_PROCESS_CPUTIME_ID;
     t.side = side_open(argv[1], atoi(argv[2]), t.n_ctx);
     bool fine = t.side && make_text(&t);
     while (fine && fgets(line, sizeof line, stdin)) fine = obey(&t, line);

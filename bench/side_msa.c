@@ -24,6 +24,7 @@ side *side_open(const char *model, int n_threads, int n_ctx) {
         msa_session_params params = msa_session_defaults(s->model);
         params.n_ctx = n_ctx;
         params.n_threads = n_threads;
+        params.index8 = MSA_INDEX8_OFF;
         if (check(msa_session_create(&s->session, s->model, &params, &err), &err)) return s;
     }
     side_close(s);

@@ -150,8 +150,10 @@ class Side:
     """One of the two programs, at work only while it is asked something."""
 
     def __init__(self, who, program, threads, context, clock):
-        # As the program msa has it for itself; ggml waits in ways of its own.
-        environment = {"GOMP_SPINCOUNT": "2000", **os.environ}
+        # The program msa waits for so long on a busy machine; for llama.cpp OpenMP's own choice.
+        environment = dict(os.environ)
+        if who == "msa":
+            environment.setdefault("GOMP_SPINCOUNT", "2000")
         command = [program, MODEL, threads, context, clock]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self.who, self.path = who, MODEL.with_name(f"{program.name}.logits")
@@ -234,7 +236,15 @@ def main():
     options = parser.parse_args()
     if options.clock == "cpu" and options.threads != 1:
         parser.error("--clock cpu adds up what threads took: use it with -t 1")
-    depths = sorted(int(depth) for depth in options.depth.split(","))
+    try:
+        depths = sorted(int(depth) for depth in options.depth.split(","))
+    except ValueError:
+        parser.error(f"-d {options.depth}: numbers of tokens with commas between them, please")
+    if depths[0] < 0:
+        parser.error(f"-d {options.depth}: a depth is 0 or more tokens")
+    for name in "prompt", "generate", "threads", "rounds":
+        if getattr(options, name) < 1:
+            parser.error(f"--{name} {getattr(options, name)}: at least 1")
     programs = build_sides()
     write_model()
     most = max(depths[-1], TOPK * BLOCK) + max(options.prompt, options.generate, TOPK * BLOCK)

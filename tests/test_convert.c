@@ -190,7 +190,8 @@ static void what_cpt_could_not_do_is_told_before_the_first_step(void **state) {
                 0, NULL);
 }
 
-/* As many pieces of held-out text as there are, up to eight; said beside what came of them. */
+/* As many pieces of held-out text as there are, up to eight, or three beside facts; said beside
+ * what came of them. */
 static void the_report_says_how_much_text_it_read(void **state) {
     (void)state;
 #define SIZED                                                                                      \
@@ -201,6 +202,10 @@ static void the_report_says_how_much_text_it_read(void **state) {
     assert_int_equal(json_integer_value(json_object_get(size, "pieces")), 8);
     assert_int_equal(json_integer_value(json_object_get(size, "tokens")), 8 * 128);
     assert_int_equal(json_integer_value(json_object_get(size, "tokens_late")), 8 * 64);
+    json_decref(found);
+    found = workplace_json(&place, SIZED "--valid LICENSE --facts 0.5 --json");
+    size = json_object_get(found, "held_out");
+    assert_int_equal(json_integer_value(json_object_get(size, "pieces")), 3);
     json_decref(found);
     assert_exit(&place,
                 SIZED "--valid short.txt | grep -q 'over 1 piece of it, .* tokens (0 in the 2nd'",

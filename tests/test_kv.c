@@ -238,6 +238,7 @@ static void random_histories(const msa_kv_params *p, uint64_t seed, int n_steps)
     rng r = rng_seed(seed);
     twin seqs[MAX_SEQS] = {0};
     int n_full = 0;
+    if (test_brief()) n_steps /= 4;
     for (int step = 0; step < n_steps; step++) {
         int which = (int)rng_below(&r, MAX_SEQS), action = (int)rng_below(&r, 16);
         twin *t = &seqs[which];

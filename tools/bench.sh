@@ -1,6 +1,7 @@
 #!/bin/bash
 # What `make bench` runs: our own two tables, then the rivals beside ours, each of which says first
-# what it installs under build/rivals. One that fails (no network, say) does not keep the next away.
+# what it installs under build/rivals. (bench/vs_torch_train.py, a quarter of an hour of training,
+# is run by itself.) One that fails (no network, say) does not keep the next away.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tools/setup.sh bench

@@ -55,8 +55,8 @@ SIMD_INLINE void product_tiles(const product *p, int row, int end, int rows, int
         for (int i = row; i < end; i += rows) product_tile(p, i, rows, 1, x, transposed, kind);
 }
 
-/* Full tiles first; a rest of at most four rows in one of four. `transposed` and `kind` must be
- * constants. */
+/* A rest of at most four rows in a tile of four, then the full tiles. `transposed` and `kind` must
+ * be constants. */
 SIMD_INLINE void product_run(const product *p, int transposed, int kind) {
     int full = p->n_rows;
     int rest = p->n_rows % TILE_ROWS;

@@ -4,8 +4,9 @@
  * instruction set; v_fma and never v_muladd, so that it also rounds alike.
  *
  * One panel at a time: keys are then read as one ascending stream, which the hardware prefetches (4
- * rows in decode: 25 GB/s a thread from memory on a Zen 4 core; four panels at once, 18), and 16 or
- * 8 rows of sums hide the latency of an FMA as well as any squarer tile. */
+ * rows in decode: 25 GB/s a thread from memory on a Zen 4 core; four panels at once, 18), and the
+ * sums of 16 or 8 rows, or of 6 where registers are few, hide the latency of an FMA as well as any
+ * squarer tile. */
 #include <float.h>
 #include <math.h>
 
@@ -73,8 +74,8 @@ SIMD_INLINE void score_format(msa_dtype dtype, int lifted, const float *q, int64
         score_rows(16, dtype, lifted, q + r * q_stride, q_stride, keys, scores + r);
     for (; r + 8 <= n_rows; r += 8)
         score_rows(8, dtype, lifted, q + r * q_stride, q_stride, keys, scores + r);
-#else
-    for (; r + TILE_ROWS <= n_rows; r += TILE_ROWS)
+#elif V_REGISTERS == 2 /* 8 rows are faster as 4 + 4 than as 6 + 2 */
+    for (; r + TILE_ROWS <= n_rows && n_rows - r != 8; r += TILE_ROWS)
         score_rows(TILE_ROWS, dtype, lifted, q + r * q_stride, q_stride, keys, scores + r);
 #endif
     for (; r + 4 <= n_rows; r += 4)

@@ -12,8 +12,8 @@
 #include "msa/msa.h"
 
 /* The full tile, whose sums take 16 of 32 registers (AVX-512, NEON) or 12 of 16 (AVX2: 8 only just
- * hide the latency of an FMA, and then meet too few of them for each load). TILE_ROWS - 2 or fewer
- * rows that are left go in tiles of 4 rows x TILE_REST panels, then of 2 and 1 x TILE_WIDE. */
+ * hide the latency of an FMA, and then meet too few of them for each load). For rows that are left
+ * TILE_REST is the panels of a tile of 4 rows, TILE_WIDE those of one of 2 rows or 1. */
 #if V_REGISTERS == 1
 #define TILE_ROWS   8
 #define TILE_PANELS 2

@@ -2,7 +2,7 @@
  * set; it says `vf`, sixteen f32 lanes, whatever the hardware's width: one AVX-512 register, two
  * AVX2, four NEON, or an array.
  *
- * Every word means the same everywhere, to the bit, v_muladd excepted:
+ * Every word means the same everywhere, to the bit, v_muladd and v_load_bf16_any excepted:
  *   v_fma(a, b, c)     a * b + c rounded once: the canonical arithmetic of the selection.
  *   v_exp2_fma(a)      2^a made of it (below): the same bits everywhere, where v_exp2, v_exp and
  *                      v_log2 are made of v_muladd.
@@ -14,6 +14,7 @@
  *   v_sum(a)           all lanes, always added in the same tree: halves of 8, 4, 2, 1.
  *   v_maxof(a)         the greatest lane; the lanes must be free of NaN.
  *   v_load_part(p, n)  lanes 0..n-1 from p, the rest 0; reads nothing behind p[n-1]; n in 0..16.
+ *   v_load_bf16_any(p) the 16 bf16 numbers at p, in the order of lanes that is cheapest.
  *   v_first(n, a, b)   lanes 0..n-1 of a, the others of b.
  *   v_swap_pairs(a)    lanes 1, 0, 3, 2, ...
  *   v_set1_f16(p)      the f16 at p in all lanes; v_set2_f16(p, &a, &b) two neighbours likewise.
@@ -55,7 +56,7 @@
 #define SIMD_PASTE_(a, b) a##_##b
 #define SIMD_PASTE(a, b)  SIMD_PASTE_(a, b)
 #define SIMD_NAME(name)   SIMD_PASTE(name, SIMD_SUFFIX)
-#if defined(SIMD_ISA_SCALAR)
+#if defined(SIMD_ISA_SCALAR) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SIMD_UNROLL /* nothing to keep in registers: shorter code compiles sooner */
 #elif defined(__clang__)
 #define SIMD_UNROLL _Pragma("clang loop unroll(full)")

@@ -93,7 +93,7 @@ static const help_page PAGE = {
         "            copy and keys together\n",
     .examples = "msa bench attn --n 16K\n"
                 "msa bench attn --n 8K,16K --ops decode --index-format f32 --json\n"
-                "msa bench attn --suite train --n 4K\n"
+                "msa bench attn --suite train --n 4K --chunk 512 -r 3\n"
                 "msa bench attn --memory",
 };
 

@@ -41,7 +41,7 @@ void assert_ok(msa_status status, const msa_error *err);
 void assert_fails(msa_status status, msa_status expected, const msa_error *err, const char *word);
 
 /* True where MSA_TEST_BRIEF asks for every branch and tail once, at small sizes: emulators are
- * forty times slower, and races and stray addresses are no matter of size. */
+ * forty times slower, sanitizers two to ten times. */
 bool test_brief(void);
 
 /* The model that the tests of the whole read, under the repository's root; the set-up fetches it.
