@@ -10,6 +10,7 @@
 #include "support/tiny_model.h"
 
 #define TINY "-m tiny.gguf --block 16 --topk 3 --init 1 --local 1 -t 1 "
+#define PAST "--allow-past-context " /* tiny.gguf was trained for 512 tokens */
 
 static int furnish_place(void **state) {
     char path[128];
@@ -33,8 +34,8 @@ static void what_cannot_be_asked_is_refused(void **state) {
         {"msa eval ruler " TINY "--tasks vt --lengths 63", 2, "--lengths: expected"},
         {"msa eval ruler " TINY "--tasks vt --lengths none", 2, "--lengths: expected at least one"},
         {"msa eval ruler " TINY "--tasks qa_1", 2, "--squad"},
-        {"msa eval ruler " TINY "--tasks qa_2 --hotpotqa nowhere.json", 1, "nowhere.json"},
-        {"msa eval ruler " TINY "--tasks qa_1 --squad LICENSE", 1, "LICENSE"},
+        {"msa eval ruler " TINY PAST "--tasks qa_2 --hotpotqa nowhere.json", 1, "nowhere.json"},
+        {"msa eval ruler " TINY PAST "--tasks qa_1 --squad LICENSE", 1, "LICENSE"},
         {"msa eval ruler " TINY "--tasks niah_single_2 --text nowhere", 1, "nowhere"},
         {"msa eval passkey " TINY "--selector proxy", 2, "--selectors dense,proxy"},
         {"msa eval passkey " TINY "--selectors best", 2, "'best'"},
@@ -69,8 +70,9 @@ static void json_says_what_was_asked_and_what_came_of_it(void **state) {
     static const char *const ROW[] = {"score",         "score_low",      "score_high",
                                       "prompt_tokens", "keys_per_query", "keys_per_query_dense"};
     (void)state;
-    json_t *all = run_json("ruler " TINY "--tasks niah_single_1,niah_multikey_2 --lengths 700,800 "
-                           "--samples 2 --selectors proxy,window --void-below 0");
+    json_t *all =
+        run_json("ruler " TINY PAST "--tasks niah_single_1,niah_multikey_2 --lengths 700,800 "
+                 "--samples 2 --selectors proxy,window --void-below 0");
     assert_string_equal(json_string_value(json_object_get(all, "eval")), "ruler");
     assert_string_equal(json_string_value(json_object_get(all, "haystack")), "noise");
     assert_string_equal(json_string_value(json_object_get(all, "chat_template")), "none");
@@ -129,11 +131,29 @@ static void answers_are_kept_and_not_asked_again(void **state) {
                 "seed");
 }
 
+/* Before a question is asked, of shorter texts too. */
+static void past_the_trained_context_is_a_choice(void **state) {
+    (void)state;
+    static const call CALLS[] = {
+        {"msa eval passkey " TINY "--lengths 400,513 -n 1 --out past.jsonl", 2,
+         "a context of 513 tokens is past the 512"},
+        {"test ! -s past.jsonl", 0, NULL},
+        {"msa eval ppl " TINY "-f LICENSE -c 513 --chunks 1", 2, "--allow-past-context"},
+        {"msa eval ppl " TINY "-f LICENSE -c 513 --chunks 1 --allow-past-context", 0, NULL},
+        {"msa run " TINY "--raw -f LICENSE -n 2", 1, "raise -c with --allow-past-context"},
+        {"msa run " TINY "--raw -p hi -n 2 -c 513", 2, "--allow-past-context"},
+        {"msa run " TINY "--raw -f LICENSE -n 2 -c 3000 --allow-past-context", 0, NULL},
+        {"msa info " TINY "-c 513", 2, "--allow-past-context"},
+        {"msa bench model " TINY "-p 600 -n 2 -r 1", 0, NULL}, /* time is no matter of it */
+    };
+    assert_calls(&place, CALLS, sizeof CALLS / sizeof *CALLS);
+}
+
 static void a_grid_is_a_table_and_a_picture(void **state) {
     (void)state;
     outcome o =
-        workplace_run(&place, "msa eval needle " TINY "--lengths 700,800 --depths 0,50,100 "
-                              "--samples 1 --text LICENSE -o grid.svg; msa eval needle " TINY
+        workplace_run(&place, "msa eval needle " TINY PAST "--lengths 700,800 --depths 0,50,100 "
+                              "--samples 1 --text LICENSE -o grid.svg; msa eval needle " TINY PAST
                               "--lengths 700 --depths 50 --samples 1 -o grid.png");
     assert_int_equal(o.code, 0);
     assert_non_null(strstr(o.out, "dense\ndepth  700  800\n0 %"));
@@ -142,7 +162,7 @@ static void a_grid_is_a_table_and_a_picture(void **state) {
     assert_exit(&place, "head -c 200 grid.svg | grep -q '<svg'", 0, NULL);
     assert_exit(&place, "head -c 4 grid.png | grep -q PNG", 0, NULL);
     assert_int_equal(workplace_count(&place, "grid"), 2);
-    json_t *all = run_json("needle " TINY "--lengths 700 --depths 0,100 --samples 1");
+    json_t *all = run_json("needle " TINY PAST "--lengths 700 --depths 0,100 --samples 1");
     json_t *rows = json_object_get(all, "rows");
     assert_int_equal(json_array_size(rows), 4);
     assert_int_equal(number(json_array_get(rows, 3), "depth"), 100);
@@ -155,7 +175,7 @@ static void a_grid_shows_every_length(void **state) {
     char line[512];
     (void)state;
     int n = snprintf(line, sizeof line,
-                     "msa eval needle " TINY "--depths 50 --samples 1 --lengths 700");
+                     "msa eval needle " TINY PAST "--depths 50 --samples 1 --lengths 700");
     for (int length = 701; length <= 716; length++)
         n += snprintf(line + n, sizeof line - (size_t)n, ",%d", length);
     outcome o = workplace_run(&place, line);
@@ -231,6 +251,7 @@ int main(void) {
         cmocka_unit_test(json_says_what_was_asked_and_what_came_of_it),
         cmocka_unit_test(dense_that_fails_voids_the_comparison),
         cmocka_unit_test(answers_are_kept_and_not_asked_again),
+        cmocka_unit_test(past_the_trained_context_is_a_choice),
         cmocka_unit_test(a_grid_is_a_table_and_a_picture),
         cmocka_unit_test(a_grid_shows_every_length),
         cmocka_unit_test(a_question_can_be_looked_at),

@@ -219,7 +219,7 @@ static void parameters_are_checked_and_filled_in(void **state) {
     assert_int_equal(p->selector, MSA_SELECTOR_PROXY);
     assert_int_equal(p->kv_pages, 512 / 64 + 1);
     msa_session_params longest = d;
-    longest.n_ctx = INT32_MAX;
+    longest.n_ctx = INT32_MAX, longest.allow_past_context = 1;
     assert_ok(session_params_resolve(&longest, f.model, &err), &err);
     assert_int_equal(longest.kv_pages, INT32_MAX / 64 + 2);
     assert_true(p->n_threads >= 1 && p->chunk >= 1);
@@ -235,6 +235,7 @@ static void parameters_are_checked_and_filled_in(void **state) {
         const char *word;
     } cases[] = {
         {offsetof(msa_session_params, n_ctx), -1, "n_ctx"},
+        {offsetof(msa_session_params, n_ctx), 513, "past the 512"},
         {offsetof(msa_session_params, attn), 2, "attention"},
         {offsetof(msa_session_params, selector), 8, "selector"},
         {offsetof(msa_session_params, block), 48, "block"},

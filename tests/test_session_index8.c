@@ -181,7 +181,7 @@ static void auto_is_settled_by_context_format_and_selector(void **state) {
     msa_session_params p = msa_session_defaults(f.model);
     assert_int_equal(p.index8, MSA_INDEX8_AUTO);
     assert_settled(&f, &p, false); /* 2,048 tokens */
-    p.n_ctx = 32767;
+    p.n_ctx = 32767, p.allow_past_context = 1;
     assert_settled(&f, &p, false);
     p.n_ctx = 32768;
     assert_settled(&f, &p, true);

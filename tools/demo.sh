@@ -118,7 +118,7 @@ own_model() {
     title "A model of our own, trained with MSA: weights/needle.gguf, one of eight codes in 32 KB"
     for attn in dense msa; do
         $msa run -m weights/needle.gguf -f $out/haystack.txt -p "The code of Muzomi is" --raw -n 5 \
-            --temp 0 -c 33000 --attn $attn --json >"$out/needle-$attn.json"
+            --temp 0 -c 33000 --allow-past-context --attn $attn --json >"$out/needle-$attn.json"
     done
     echo
     echo "Dense: The code of Muzomi is$(answer $out/needle-dense.json)"
@@ -129,7 +129,8 @@ own_model() {
     cost "seconds to read the text" 1 prefill seconds needle-dense needle-msa
     cost "decode, tokens/s" 1 decode tokens_per_s needle-dense needle-msa
     cost "keys read per decoded token" 0 decode keys_per_query needle-dense needle-msa
-    $msa map -m weights/needle.gguf -f $out/haystack.txt -c 33000 --all-layers -o $out/needle.png
+    $msa map -m weights/needle.gguf -f $out/haystack.txt -c 33000 --allow-past-context \
+        --all-layers -o $out/needle.png
 }
 
 if [ "${fetched:-yes}" = yes ]; then

@@ -180,6 +180,9 @@ typedef enum msa_index8 { MSA_INDEX8_AUTO = 0, MSA_INDEX8_ON = 1, MSA_INDEX8_OFF
 
 typedef struct msa_session_params {
     int32_t n_ctx; /* most tokens the session can hold; 0: what the model was trained for */
+    /* 1: n_ctx may be more than that. RoPE goes on with angles that no layer has seen, and nobody
+     * has promised what comes of it: a choice to be made, not to slip into. */
+    int32_t allow_past_context;
     msa_attn_mode attn;
     msa_selector selector;
     int32_t block, topk, local, init; /* as in msa_shape */

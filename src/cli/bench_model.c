@@ -212,6 +212,7 @@ static msa_status set_up(model_bench *b, msa_error *err) {
                     (long long)most, INT32_MAX);
     if (args->chunk != OPTION_UNSET) params.chunk = (int32_t)args->chunk;
     if (args->settings.n_ctx == OPTION_UNSET) params.n_ctx = (int32_t)most;
+    params.allow_past_context = 1; /* where a token stands makes it no slower */
     if (params.n_ctx < most && params.n_ctx > 0)
         return fail(err, MSA_E_ARG, "-c %d is too little: -d with -p or -n needs %lld",
                     params.n_ctx, (long long)most);

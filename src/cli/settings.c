@@ -109,6 +109,10 @@ static const option ATTENTION_OPTIONS[] = {
      .max = INT32_MAX,
      .help = "most tokens of text and answer; 0: what the model was trained for\n(default: 0)",
      .remedy = "0 takes what the model was trained for"},
+    {.name = "--allow-past-context",
+     .kind = OPTION_SWITCH,
+     .offset = offsetof(settings_args, past),
+     .help = "more tokens than the model was trained for: positions it never saw"},
     {.name = "--kv-format",
      .kind = OPTION_CHOICE,
      .offset = offsetof(settings_args, kv_format),
@@ -224,6 +228,7 @@ msa_status settings_params(const settings_args *args, const msa_model *model,
     params->index_dtype = args->index_format >= 0 ? (msa_dtype)args->index_format : params->k_dtype;
     if (args->index8 >= 0) params->index8 = (msa_index8)args->index8;
     take(args->n_ctx, &params->n_ctx);
+    params->allow_past_context = args->past;
     take(args->topk, &params->topk);
     take(args->local, &params->local);
     take(args->init, &params->init);
@@ -240,12 +245,12 @@ msa_status settings_params(const settings_args *args, const msa_model *model,
 msa_status settings_check_room(const msa_session_params *params, const msa_model *model,
                                size_t n_tokens, msa_error *err) {
     int32_t n_ctx = params->n_ctx, trained = msa_model_get_info(model)->n_ctx_train;
+    bool past = n_tokens > (size_t)trained && !params->allow_past_context;
     if (n_tokens <= (size_t)n_ctx) return MSA_OK;
     return fail(err, MSA_E_FULL,
                 "the text has %zu tokens, the context holds %d (-c/--ctx-size; the model was "
-                "trained for %d): shorten the text%s",
-                n_tokens, n_ctx, trained,
-                n_ctx < trained ? " or raise -c" : ", or take a model with a longer context");
+                "trained for %d): shorten the text or raise -c%s",
+                n_tokens, n_ctx, trained, past ? " with --allow-past-context" : "");
 }
 
 /* ---- saying it ------------------------------------------------------------------------------ */

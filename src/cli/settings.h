@@ -27,6 +27,7 @@ typedef struct settings_args {
     int kv_format, k_format, v_format, index_format, index8;
     int64_t n_ctx, topk, local, init, chunk, seed;
     option_ints layers_dense;
+    bool past; /* --allow-past-context */
 } settings_args;
 
 settings_args settings_unset(void);

@@ -137,6 +137,12 @@ msa_status session_params_resolve(msa_session_params *p, const msa_model *model,
     status = msa_shape_check(&shape, err);
     if (status) return status;
     if (p->n_ctx == 0) p->n_ctx = info->n_ctx_train;
+    if (p->n_ctx > info->n_ctx_train && !p->allow_past_context)
+        return error_set(err, MSA_E_ARG,
+                         "a context of %d tokens is past the %d that the model was trained for; "
+                         "what it makes of positions it never saw is not known: allow it "
+                         "(--allow-past-context) or stay within",
+                         p->n_ctx, info->n_ctx_train);
     if (p->n_threads == 0) p->n_threads = omp_get_max_threads();
     if (p->chunk == 0) p->chunk = DEFAULT_CHUNK;
     if (p->chunk > p->n_ctx) p->chunk = p->n_ctx;

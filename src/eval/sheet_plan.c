@@ -53,16 +53,20 @@ static msa_status add_selector(msa_eval *e, const char *name, msa_error *err) {
     return MSA_OK;
 }
 
-/* A session of each is tried: the reason why one can't be is the engine's. */
+/* A session of each is tried, as long as the longest text, without the memory for it: the reason
+ * why one can't be is the engine's. */
 static msa_status plan_selectors(msa_eval *e, const msa_eval_params *params, msa_error *err) {
-    const sheet_cell small = {.length = 64};
+    sheet_cell longest = {.length = 64};
+    for (size_t i = 0; i < params->n_lengths; i++)
+        if (params->lengths[i] > longest.length) longest.length = params->lengths[i];
     msa_status status = MSA_OK;
     e->selectors[e->n_selectors++] = "dense";
     for (size_t i = 0; i < params->n_selectors && status == MSA_OK; i++)
         status = add_selector(e, params->selectors[i], err);
     for (size_t i = 0; i < e->n_selectors && status == MSA_OK; i++) {
         msa_session *session = NULL;
-        msa_session_params p = sheet_session(e, i, &small, 0);
+        msa_session_params p = sheet_session(e, i, &longest, 0);
+        p.kv_pages = 1;
         status = msa_session_create(&session, e->model, &p, err);
         msa_session_free(session);
         if (status != MSA_OK) status = error_prefix(err, status, "selector %s: ", e->selectors[i]);
