@@ -22,6 +22,7 @@ static int open_all(void **state) {
     if (folder_create(state)) return -1;
     folder = *state;
     tiny_params p = tiny_defaults("llama", 5);
+    p.n_ctx = 16384;
     tiny_model *m = tiny_create(&p);
     tiny_write(m, folder_path(folder, "tiny.gguf"));
     tiny_free(m);

@@ -68,8 +68,8 @@ void report_print(const msa_session *session) {
     print_index8(&prefill, stored_bytes);
     print_index8(&decode, stored_bytes);
     if (prefill.index8.bounded + decode.index8.bounded == 0)
-        fprintf(stderr,
-                "index8     the copy was not read: there were too few blocks to choose from\n");
+        fprintf(stderr, "index8     the copy was not read: too few blocks, or many queries at once "
+                        "(prefill)\n");
 }
 
 static json_t *index8_json(const phase *p, double stored_bytes) {

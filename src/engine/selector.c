@@ -9,6 +9,10 @@
 #include "base/error.h"
 #include "base/mem.h"
 
+/* Most rows, queries times heads, of a step that reads the int8 copy. More of them share each key
+ * that is read, and compute from then on: docs/certified-index.md, "In use". */
+#define COPY_ROWS 16
+
 static bool uses_mean_query(msa_selector kind) {
     return kind == MSA_SELECTOR_PROXY || kind == MSA_SELECTOR_MEANS || kind == MSA_SELECTOR_SHARED;
 }
@@ -36,7 +40,9 @@ void selector_free(selector *s) {
 }
 
 msa_status selector_plan(selector *s, const msa_batch *batch, msa_error *err) {
-    msa_plan_options options = {.n_threads = s->n_threads, .index8 = s->index8};
+    s->copy_read =
+        s->index8 && batch->cu_seqlens_q[batch->n_requests] * s->shape.n_index_heads <= COPY_ROWS;
+    msa_plan_options options = {.n_threads = s->n_threads, .index8 = s->copy_read};
     switch (s->kind) {
     case MSA_SELECTOR_MEANS: return means_plan(&s->plan, &s->shape, batch, &options, err);
     case MSA_SELECTOR_ORACLE: return mass_plan(&s->plan, &s->shape, batch, &options, err);
@@ -62,7 +68,7 @@ static msa_status run_index(const selector *s, const selector_args *a, msa_error
                            .ki = selector_has_lane(s->kind) ? a->index : a->k,
                            .out = {a->ids, MSA_ASCENDING, MSA_TOKEN_MAJOR}};
     msa_index8_stats stats = {0};
-    if (s->index8) args.ki8 = &a->copy, args.stats = &stats;
+    if (s->copy_read) args.ki8 = &a->copy, args.stats = &stats;
     msa_status status = msa_index_run(s->plan, &args, err);
     index8_add(a->stats, &stats);
     return status;

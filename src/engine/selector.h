@@ -25,6 +25,7 @@ typedef struct selector {
     msa_shape shape;
     int32_t n_threads;
     bool index8;    /* the cache has an int8 copy of the keys it scores */
+    bool copy_read; /* by the step that was planned */
     msa_plan *plan; /* of the operator; NULL where none is needed */
     float *query;   /* [max_tokens, Hkv, d] mean queries; NULL where none are asked */
 } selector;

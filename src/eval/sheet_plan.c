@@ -235,9 +235,9 @@ msa_status sheet_plan(msa_eval *e, const msa_eval_params *p, msa_error *err) {
     msa_status status = check_lists(p, err);
     if (status == MSA_OK) status = plan_tasks(e, p, err);
     if (status == MSA_OK) status = plan_cells(e, p, err);
-    if (status == MSA_OK) status = plan_selectors(e, p, err);
     if (status == MSA_OK) status = asker_open(&e->asker, e->model, p, e->quizzes, e->n_tasks, err);
     if (status == MSA_OK) status = check_sets(e, p->n_samples, err);
+    if (status == MSA_OK) status = plan_selectors(e, p, err);
     for (size_t i = 0; i < e->n_cells && status == MSA_OK; i++)
         quiz_full_name(e->cells[i].quiz, e->asker.has_text, e->cells[i].name);
     if (status == MSA_OK) status = try_cells(e, p, err);

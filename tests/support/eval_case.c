@@ -43,6 +43,7 @@ msa_eval_params eval_case_params(void) {
     p.lengths = LENGTHS, p.n_lengths = 2;
     p.selectors = SELECTORS, p.n_selectors = 3;
     p.n_samples = 2;
+    p.session.allow_past_context = 1;
     p.session.block = 16, p.session.topk = 3, p.session.local = 1, p.session.init = 1;
     return p;
 }
