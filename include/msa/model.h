@@ -174,8 +174,8 @@ MSA_API const char *msa_selector_name(msa_selector kind);
 
 /* The int8 copy of the index keys (attn.h, index8), from which the same blocks are chosen, bit for
  * bit, by reading half the bytes. Steps of few queries read it, decode above all; it costs a little
- * more than a byte an element of memory. AUTO: where the keys scored are a lane of their own (index,
- * shared) in f32, f16 or bf16, and the context holds 32,768 tokens or more. */
+ * more than a byte an element of memory. AUTO: where the keys scored are a lane of their own
+ * (index, shared) in f32, f16 or bf16, and the context holds 32,768 tokens or more. */
 typedef enum msa_index8 { MSA_INDEX8_AUTO = 0, MSA_INDEX8_ON = 1, MSA_INDEX8_OFF = 2 } msa_index8;
 
 typedef struct msa_session_params {

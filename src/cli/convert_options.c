@@ -205,7 +205,7 @@ static const help_page PAGE = {
     .examples = "msa convert -m models/SmolLM2-135M-Instruct.Q4_1.gguf "
                 "-f /usr/share/common-licenses -o smollm2-index.gguf --check\n"
                 "msa convert -m models/SmolLM2-135M-Instruct.Q4_1.gguf "
-                "-f /usr/share/common-licenses/GPL-3 -o i.gguf --context 512 --topk 4 -n 4",
+                "-f /usr/share/common-licenses/GPL -o i.gguf --context 1024 -n 4",
 };
 
 static bool is_same_file(const char *a, const char *b) {
