@@ -35,9 +35,10 @@ SIMD_INLINE void score_tile(const chunk *c, int row, int rows, int panels, int f
     int dim = c->tile->dim, size = dtype == MSA_F32 ? 4 : 2;
     int64_t at = (int64_t)first * 16 * dim * size;
     const char *k = (const char *)c->keys->k + at;
-    /* The first tile asks for the next panels, the others for as much of the values. */
+    /* The first tile asks for the next panels, the others, or an only one, for as much of the
+     * values: keys the product before has asked for. */
     tile_ahead ahead = {k + (int64_t)panels * 16 * dim * size, panels * 16 * size};
-    if (row) ahead.line = (const char *)c->keys->v + at;
+    if (row || c->n_rows <= rows) ahead.line = (const char *)c->keys->v + at;
     vf acc[16];
     tile_product(rows, panels, dim, c->q + row * dim, dim, k, dtype, 16, 16 * dim, 0, ahead, acc);
     float *s = c->s + row * c->s_stride + first * 16;

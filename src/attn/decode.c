@@ -5,8 +5,11 @@
 
 static int32_t splits_of(const msa_shape *shape, const plan_request *r, int32_t asked) {
     int64_t n_blocks = (r->kv_len + shape->block - 1) / shape->block;
-    int64_t most = n_blocks < shape->topk ? n_blocks : shape->topk;
-    return plan_clamp_splits(asked ? asked : most * shape->block / DECODE_SPLIT_KEYS, most);
+    int64_t most = n_blocks < shape->topk ? n_blocks : shape->topk, keys = most * shape->block;
+    int64_t few = (DECODE_FEW_PIECES + shape->n_kv_heads - 1) / shape->n_kv_heads;
+    if (few > keys / DECODE_FEW_KEYS) few = keys / DECODE_FEW_KEYS;
+    int64_t n = keys / DECODE_SPLIT_KEYS > few ? keys / DECODE_SPLIT_KEYS : few;
+    return plan_clamp_splits(asked ? asked : n, most);
 }
 
 msa_status msa_decode_plan(msa_plan **plan, const msa_shape *shape, const msa_batch *batch,

@@ -8,6 +8,9 @@
 #define MSA_ATTN_DECODE_H
 
 #define DECODE_MOST_QUERIES 16
-#define DECODE_SPLIT_KEYS   512 /* selected keys a piece holds at least */
+#define DECODE_SPLIT_KEYS   512 /* selected keys of a piece */
+/* Few heads make few pieces; shorter ones then, until there are so many that threads share well. */
+#define DECODE_FEW_PIECES 8
+#define DECODE_FEW_KEYS   128 /* which they hold at least */
 
 #endif

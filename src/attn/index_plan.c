@@ -2,17 +2,22 @@
 #include "attn/index_tile.h"
 #include "base/carve.h"
 
-#define ENOUGH_ITEMS     128  /* below that many tiles, tiles are split */
-#define MIN_SPLIT_TOKENS 8192 /* 2 MB of bf16 keys of width 128: a tenth of a millisecond */
+/* Where tiles are few they are split, into so many items for each thread as even out what threads
+ * lose to others, and of so many tokens at least: 256 KB of bf16 keys of width 128, some ten
+ * microseconds. A split through the int8 copy first has to find bounds that drop anything, and is
+ * longer. Lists do not depend on it. */
+#define ITEMS_PER_THREAD 4
+#define MIN_TOKENS       1024
+#define MIN_TOKENS_COPY  2048
 
 static int32_t choose_splits(const msa_plan *plan, int64_t n_tiles, int64_t n_blocks) {
     int64_t most = n_blocks, n = plan->n_splits;
     if (n == 0) {
-        n = (ENOUGH_ITEMS + n_tiles - 1) / n_tiles;
-        most = n_blocks * plan->shape.block / MIN_SPLIT_TOKENS;
+        n = (ITEMS_PER_THREAD * plan->n_threads + n_tiles - 1) / n_tiles;
+        most = n_blocks * plan->shape.block / (plan->index8 ? MIN_TOKENS_COPY : MIN_TOKENS);
+        if (plan->n_threads == 1) most = 1;
     }
-    if (n > most) n = most;
-    return (int32_t)(n > 1 ? n : 1);
+    return plan_clamp_splits(n, most);
 }
 
 static int64_t count_tiles(const msa_plan *plan) {

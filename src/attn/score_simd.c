@@ -16,6 +16,11 @@
 
 score_block_fn SIMD_NAME(score_block);
 
+/* Panels at a time of 3 rows or 2, and of one: where memory does not bind first, few rows need more
+ * of them to hide the latency of an FMA. */
+#define SCORE_WIDE (V_REGISTERS == 2 ? 2 : 1)
+#define SCORE_ONE  (V_REGISTERS == 2 ? 4 : 1)
+
 typedef struct score_keys {
     const stored_keys *panels;
     int n_tokens, dim;
@@ -35,30 +40,38 @@ SIMD_INLINE vf panel_scale(const stored_keys *panels, msa_dtype dtype, int lifte
     return v_set1(panels->scale);
 }
 
-/* The products of `rows` rows with panel p of the keys, lanes in any order where it is whole. */
-SIMD_INLINE void take_panel(int rows, msa_dtype dtype, int lifted, const float *q, int64_t q_stride,
-                            const score_keys *keys, int p, int whole, vf *products) {
+/* The products of `rows` rows with `panels` panels of the keys from p on, lanes in any order where
+ * they are whole. */
+SIMD_INLINE void take_panels(int rows, int panels, msa_dtype dtype, int lifted, const float *q,
+                             int64_t q_stride, const score_keys *keys, int p, int whole,
+                             vf *products) {
     int64_t step = tile_bytes(dtype, V_LANES), panel = keys->dim * step;
     const char *b = (const char *)keys->panels->data + p * panel;
-    tile_ahead next_panel = {b + panel, step};
-    tile_product_of(rows, 1, keys->dim, q, q_stride, 1, b, dtype, V_LANES, 0,
-                    panel_scale(keys->panels, dtype, lifted, p),
-                    whole ? TILE_FUSED | TILE_ANY_ORDER : TILE_FUSED, next_panel, products);
+    tile_ahead next = {b + panels * panel, panels * step};
+    tile_product_of(rows, panels, keys->dim, q, q_stride, 1, b, dtype, V_LANES,
+                    (int64_t)keys->dim * V_LANES, panel_scale(keys->panels, dtype, lifted, p),
+                    whole ? TILE_FUSED | TILE_ANY_ORDER : TILE_FUSED, next, products);
 }
 
-SIMD_INLINE void score_rows(int rows, msa_dtype dtype, int lifted, const float *q, int64_t q_stride,
-                            const score_keys *keys, float *scores) {
+SIMD_INLINE void score_rows(int rows, int panels, msa_dtype dtype, int lifted, const float *q,
+                            int64_t q_stride, const score_keys *keys, float *scores) {
     vf none = v_set1(-INFINITY), best[16], products[16];
     SIMD_UNROLL
     for (int i = 0; i < rows; i++) best[i] = none;
-    int whole = keys->n_tokens / V_LANES, last = keys->n_tokens % V_LANES;
-    for (int p = 0; p < whole; p++) {
-        take_panel(rows, dtype, lifted, q, q_stride, keys, p, 1, products);
+    int whole = keys->n_tokens / V_LANES, last = keys->n_tokens % V_LANES, p = 0;
+    for (; p + panels <= whole; p += panels) {
+        take_panels(rows, panels, dtype, lifted, q, q_stride, keys, p, 1, products);
         SIMD_UNROLL
-        for (int i = 0; i < rows; i++) best[i] = v_max(products[i], best[i]); /* not by NaN */
+        for (int i = 0; i < rows * panels; i++) /* not by NaN */
+            best[i / panels] = v_max(products[i], best[i / panels]);
+    }
+    for (; panels > 1 && p < whole; p++) {
+        take_panels(rows, 1, dtype, lifted, q, q_stride, keys, p, 1, products);
+        SIMD_UNROLL
+        for (int i = 0; i < rows; i++) best[i] = v_max(products[i], best[i]);
     }
     if (last) {
-        take_panel(rows, dtype, lifted, q, q_stride, keys, whole, 0, products);
+        take_panels(rows, 1, dtype, lifted, q, q_stride, keys, whole, 0, products);
         SIMD_UNROLL
         for (int i = 0; i < rows; i++) best[i] = v_max(v_first(last, products[i], none), best[i]);
     }
@@ -68,21 +81,23 @@ SIMD_INLINE void score_rows(int rows, msa_dtype dtype, int lifted, const float *
 
 SIMD_INLINE void score_format(msa_dtype dtype, int lifted, const float *q, int64_t q_stride,
                               int n_rows, const score_keys *keys, float *scores) {
-    int r = 0;
+    /* int8 has a scale for each token: panels do not share one */
+    int wide = dtype == MSA_INT8 ? 1 : SCORE_WIDE, one = dtype == MSA_INT8 ? 1 : SCORE_ONE, r = 0;
 #if V_REGISTERS == 1
     for (; r + 16 <= n_rows; r += 16)
-        score_rows(16, dtype, lifted, q + r * q_stride, q_stride, keys, scores + r);
+        score_rows(16, 1, dtype, lifted, q + r * q_stride, q_stride, keys, scores + r);
     for (; r + 8 <= n_rows; r += 8)
-        score_rows(8, dtype, lifted, q + r * q_stride, q_stride, keys, scores + r);
+        score_rows(8, 1, dtype, lifted, q + r * q_stride, q_stride, keys, scores + r);
 #elif V_REGISTERS == 2 /* 8 rows are faster as 4 + 4 than as 6 + 2 */
     for (; r + TILE_ROWS <= n_rows && n_rows - r != 8; r += TILE_ROWS)
-        score_rows(TILE_ROWS, dtype, lifted, q + r * q_stride, q_stride, keys, scores + r);
+        score_rows(TILE_ROWS, 1, dtype, lifted, q + r * q_stride, q_stride, keys, scores + r);
 #endif
     for (; r + 4 <= n_rows; r += 4)
-        score_rows(4, dtype, lifted, q + r * q_stride, q_stride, keys, scores + r);
-    for (; r + 2 <= n_rows; r += 2)
-        score_rows(2, dtype, lifted, q + r * q_stride, q_stride, keys, scores + r);
-    if (r < n_rows) score_rows(1, dtype, lifted, q + r * q_stride, q_stride, keys, scores + r);
+        score_rows(4, 1, dtype, lifted, q + r * q_stride, q_stride, keys, scores + r);
+    const float *rest = q + r * q_stride;
+    if (n_rows - r == 3) score_rows(3, 1, dtype, lifted, rest, q_stride, keys, scores + r);
+    if (n_rows - r == 2) score_rows(2, wide, dtype, lifted, rest, q_stride, keys, scores + r);
+    if (n_rows - r == 1) score_rows(1, one, dtype, lifted, rest, q_stride, keys, scores + r);
 }
 
 /* Queries times LIFT and the tensor's scale; 0 where that is not exact: the scale no power of two,
