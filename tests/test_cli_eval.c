@@ -40,9 +40,11 @@ static void what_cannot_be_asked_is_refused(void **state) {
         {"msa eval passkey " TINY "--selector proxy", 2, "--selectors dense,proxy"},
         {"msa eval passkey " TINY "--selectors best", 2, "'best'"},
         {"msa eval passkey " TINY PAST "--selectors index", 1, "selector index: "},
+        {"msa eval passkey " TINY PAST "--selectors window,means --index8 on", 2, "index8 is on"},
+        {"msa eval ppl " TINY "-f LICENSE --selectors window,means --index8 on", 2, "--index8 on"},
         {"msa eval passkey " TINY "-c 512", 2, "--lengths says"},
         {"msa eval passkey " TINY "--samples 0", 2, "--samples"},
-        {"msa eval passkey " TINY PAST "--show 20", 2, "there is no question 20; there are 20"},
+        {"msa eval passkey " TINY "--show 20", 2, "there is no question 20; there are 20"},
         {"msa eval passkey " TINY "--lengths 400 --out nowhere/x", 1, "nowhere/x"},
         {"msa eval task " TINY PAST "--tasks train_needle", 2, "--text is missing"},
         {"msa eval mqar " TINY "--lengths 128 --items 99", 2,
@@ -136,7 +138,7 @@ static void past_the_trained_context_is_a_choice(void **state) {
     (void)state;
     static const call CALLS[] = {
         {"msa eval passkey " TINY "--lengths 400,513 -n 1 --out past.jsonl", 2,
-         "a context of 513 tokens is past the 512"},
+         "lengths: 513 is past the 512"},
         {"test ! -s past.jsonl", 0, NULL},
         {"msa eval ppl " TINY "-f LICENSE -c 513 --chunks 1", 2, "--allow-past-context"},
         {"msa eval ppl " TINY "-f LICENSE -c 513 --chunks 1 --allow-past-context", 0, NULL},

@@ -164,6 +164,42 @@ static void threads_change_no_bit_of_it(void **state) {
     session_case_close(&f);
 }
 
+/* Whether a step of n tokens behind WHOLE others reads the copy. */
+static bool reads_copy(const session_case *f, const msa_session_params *p, int n) {
+    int32_t ids[WHOLE + 64] = {0};
+    msa_session *s = session_case_start(f, p);
+    session_case_feed(s, ids, WHOLE);
+    msa_session_stats before = msa_session_get_stats(s);
+    session_case_feed(s, ids + WHOLE, n);
+    msa_session_stats after = msa_session_get_stats(s);
+    msa_session_free(s);
+    assert_int_equal(before.prefill_index8.bounded, 0);
+    return after.prefill_index8.bounded + after.decode_index8.bounded > 0;
+}
+
+/* Up to 16 rows that share a key, and one token however many heads there are. */
+static void steps_of_few_rows_read_it(void **state) {
+    (void)state;
+    session_case f = open_case(MSA_SELECTOR_SHARED);
+    tiny_params wide = f.tiny->params;
+    msa_session_params p = session_case_params(&f, MSA_ATTN_MSA);
+    p.index8 = MSA_INDEX8_ON, p.selector = MSA_SELECTOR_SHARED, p.kv_pages = 200;
+    int heads = wide.n_kv_heads;
+    assert_true(reads_copy(&f, &p, 16 / heads));
+    assert_false(reads_copy(&f, &p, 16 / heads + 1));
+    p.selector = MSA_SELECTOR_PROXY; /* a key for each head */
+    assert_true(reads_copy(&f, &p, 16));
+    assert_false(reads_copy(&f, &p, 17));
+    session_case_close(&f);
+    wide.n_q_heads = wide.n_kv_heads = 32;
+    f = session_case_open(&wide);
+    for (int kind = 1; kind < 3; kind++) {
+        p.selector = KINDS[kind];
+        assert_true(reads_copy(&f, &p, 1));
+    }
+    session_case_close(&f);
+}
+
 /* What AUTO comes to, and whether the cache has a copy then. */
 static void assert_settled(const session_case *f, const msa_session_params *p, bool copy) {
     msa_session *s = session_case_start(f, p);
@@ -238,6 +274,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_copy_changes_no_bit),
         cmocka_unit_test(threads_change_no_bit_of_it),
+        cmocka_unit_test(steps_of_few_rows_read_it),
         cmocka_unit_test(auto_is_settled_by_context_format_and_selector),
         cmocka_unit_test(formats_without_a_copy_are_refused),
     };

@@ -75,8 +75,8 @@ typedef struct msa_eval_params { /* everything is copied, but for the model */
     int plain;           /* 1: no chat template, even where the model has one */
     double void_below;   /* dense scores below this make differences NaN; 0..100 */
     const char *out; /* JSON lines: answers are kept there, and not asked again; NULL: nowhere */
-    msa_session_params session; /* block, topk, local, init, formats; attn, selector, n_ctx and
-                                   kv_pages are set for each run */
+    msa_session_params session; /* block, topk, local, init, formats, allow_past_context; attn,
+                                   selector, n_ctx and kv_pages are set for each run */
     msa_eval_watch_fn *watch;   /* or NULL */
     void *user;
 } msa_eval_params;

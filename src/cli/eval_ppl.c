@@ -103,6 +103,7 @@ static msa_status prepare(const ppl_args *args, const msa_model *model, const ms
     if (status != MSA_OK) return status;
     params.n_ctx = (int32_t)s->n_ctx;
     params.attn = MSA_ATTN_MSA;
+    settings_no_decode(&params);
     status = scoring_take_selectors(s, args->selectors, model, &params, err);
     if (status != MSA_OK) return status;
     settings_announce(&params, model);

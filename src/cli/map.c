@@ -303,6 +303,7 @@ static msa_status map_text(const map_args *args, const msa_model *model, const m
     msa_status status = settings_params(&args->attention, model, &params, err);
     if (status != MSA_OK) return status;
     params.attn = MSA_ATTN_MSA;
+    settings_no_decode(&params);
     int32_t layer = args->all_layers              ? -1
                     : args->layer == OPTION_UNSET ? msa_model_get_info(model)->n_layers / 2
                                                   : (int32_t)args->layer;

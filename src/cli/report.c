@@ -68,13 +68,13 @@ void report_print(const msa_session *session) {
     print_index8(&prefill, stored_bytes);
     print_index8(&decode, stored_bytes);
     if (prefill.index8.bounded + decode.index8.bounded == 0)
-        fprintf(stderr, "index8     the copy was not read: too few blocks, or many queries at once "
+        fprintf(stderr, "index8     the copy was not read: too few blocks, or many tokens at once "
                         "(prefill)\n");
 }
 
 static json_t *index8_json(const phase *p, double stored_bytes) {
     const msa_index8_stats *s = &p->index8;
-    if (stored_bytes == 0) return json_null();
+    if (stored_bytes == 0 || s->bounded == 0) return json_null();
     return json_pack("{s:I, s:I, s:o, s:o, s:o}", "scores", (json_int_t)s->bounded, "rescored",
                      (json_int_t)s->rescored, "rescored_share",
                      json_number(ratio((double)s->rescored, (double)s->bounded)), "bytes_per_key",

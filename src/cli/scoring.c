@@ -70,6 +70,17 @@ static msa_status add_runs(scoring *s, const char *names, const msa_model *model
     return status;
 }
 
+/* Asked for by name, the int8 copy is not left out in silence. */
+static msa_status check_index8(const scoring *s, const msa_model *model, msa_error *err) {
+    for (size_t i = 0; i < s->n_runs; i++) {
+        const msa_session_params *p = &s->runs[i].params;
+        if (p->index8 != MSA_INDEX8_ON || msa_session_wants_index8(p, model)) return MSA_OK;
+    }
+    return fail(err, MSA_E_ARG,
+                "--index8 on: none of --selectors scores keys one by one, there is nothing to "
+                "copy; leave --index8 out, or take index, shared or proxy too");
+}
+
 /* The reason why one can't be is told now, not when the others are done. */
 static msa_status try_runs(const scoring *s, const msa_model *model, msa_error *err) {
     msa_status status = MSA_OK;
@@ -86,6 +97,7 @@ static msa_status try_runs(const scoring *s, const msa_model *model, msa_error *
 msa_status scoring_take_selectors(scoring *s, const char *names, const msa_model *model,
                                   const msa_session_params *params, msa_error *err) {
     msa_status status = add_runs(s, names, model, params, err);
+    if (status == MSA_OK && names) status = check_index8(s, model, err);
     return status == MSA_OK && names ? try_runs(s, model, err) : status;
 }
 

@@ -142,9 +142,9 @@ static const option ATTENTION_OPTIONS[] = {
      .offset = offsetof(settings_args, index8),
      .argument = "WHEN",
      .choices = "auto|on|off",
-     .help = "an int8 copy of index keys beside them: the same blocks, chosen by reading\n"
-             "half the bytes (default: auto, from 32768 tokens of context on, where index\n"
-             "keys are f32, f16 or bf16)"},
+     .help = "an int8 copy of index keys beside them: decoding chooses the same blocks by\n"
+             "reading half the bytes (default: auto, from 32768 tokens of context on,\n"
+             "where index keys are f32, f16 or bf16)"},
     {.name = "--chunk",
      .kind = OPTION_INT,
      .offset = offsetof(settings_args, chunk),
@@ -242,6 +242,10 @@ msa_status settings_params(const settings_args *args, const msa_model *model,
     return status ? status : take_layers(&args->layers_dense, model, params, err);
 }
 
+void settings_no_decode(msa_session_params *params) {
+    if (params->index8 == MSA_INDEX8_AUTO) params->index8 = MSA_INDEX8_OFF;
+}
+
 msa_status settings_check_room(const msa_session_params *params, const msa_model *model,
                                size_t n_tokens, msa_error *err) {
     int32_t n_ctx = params->n_ctx, trained = msa_model_get_info(model)->n_ctx_train;
@@ -261,9 +265,7 @@ bool settings_is_dense(const msa_session_params *params, int32_t layer) {
 }
 
 const char *settings_selector(const msa_session_params *params, const msa_model *model) {
-    if (params->selector == MSA_SELECTOR_AUTO)
-        return msa_model_get_info(model)->has_index ? "index" : "proxy";
-    return msa_selector_name(params->selector);
+    return msa_selector_name(msa_session_selector(params, model));
 }
 
 void settings_formats(const msa_session_params *params, char *text, size_t size) {
@@ -273,9 +275,9 @@ void settings_formats(const msa_session_params *params, char *text, size_t size)
 }
 
 static bool has_index_lane(const msa_session_params *params, const msa_model *model) {
-    const char *selector = settings_selector(params, model);
+    msa_selector kind = msa_session_selector(params, model);
     return params->attn == MSA_ATTN_MSA &&
-           (strcmp(selector, "index") == 0 || strcmp(selector, "shared") == 0);
+           (kind == MSA_SELECTOR_INDEX || kind == MSA_SELECTOR_SHARED);
 }
 
 /* ", index keys f16 + int8 copy", or what of it there is. */

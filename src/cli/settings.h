@@ -38,6 +38,10 @@ option_group settings_group(settings_args *args, bool with_mode);
 msa_status settings_params(const settings_args *args, const msa_model *model,
                            msa_session_params *params, msa_error *err);
 
+/* For a command that reads texts and decodes nothing: an int8 copy would not be read, and is made
+ * where it was asked for only. */
+void settings_no_decode(msa_session_params *params);
+
 /* MSA_E_FULL, in terms of flags, where a text does not fit the context. */
 msa_status settings_check_room(const msa_session_params *params, const msa_model *model,
                                size_t n_tokens, msa_error *err);

@@ -9,9 +9,13 @@
 #include "base/error.h"
 #include "base/mem.h"
 
-/* Most rows, queries times heads, of a step that reads the int8 copy. More of them share each key
- * that is read, and compute from then on: docs/certified-index.md, "In use". */
+/* Most rows that may share a key, in a step of several queries that reads the int8 copy: with more
+ * of them computing binds, not reading. docs/certified-index.md, "In use". */
 #define COPY_ROWS 16
+
+static bool pays_copy(const msa_shape *shape, int32_t n_queries) {
+    return n_queries == 1 || n_queries * shape->n_index_heads <= COPY_ROWS * shape->n_index_keys;
+}
 
 static bool uses_mean_query(msa_selector kind) {
     return kind == MSA_SELECTOR_PROXY || kind == MSA_SELECTOR_MEANS || kind == MSA_SELECTOR_SHARED;
@@ -40,8 +44,7 @@ void selector_free(selector *s) {
 }
 
 msa_status selector_plan(selector *s, const msa_batch *batch, msa_error *err) {
-    s->copy_read =
-        s->index8 && batch->cu_seqlens_q[batch->n_requests] * s->shape.n_index_heads <= COPY_ROWS;
+    s->copy_read = s->index8 && pays_copy(&s->shape, batch->cu_seqlens_q[batch->n_requests]);
     msa_plan_options options = {.n_threads = s->n_threads, .index8 = s->copy_read};
     switch (s->kind) {
     case MSA_SELECTOR_MEANS: return means_plan(&s->plan, &s->shape, batch, &options, err);

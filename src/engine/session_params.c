@@ -54,21 +54,24 @@ static msa_status check_selector(const msa_session_params *p, const msa_model *m
     return MSA_OK;
 }
 
+msa_selector msa_session_selector(const msa_session_params *p, const msa_model *model) {
+    if (!p || !model) return MSA_SELECTOR_AUTO;
+    if (p->selector != MSA_SELECTOR_AUTO) return p->selector;
+    return msa_model_get_info(model)->has_index ? MSA_SELECTOR_INDEX : MSA_SELECTOR_PROXY;
+}
+
 int msa_session_wants_index8(const msa_session_params *p, const msa_model *model) {
     if (!p || !model || p->attn != MSA_ATTN_MSA || p->index8 == MSA_INDEX8_OFF) return 0;
-    const msa_model_info *info = msa_model_get_info(model);
-    msa_selector kind = p->selector;
-    if (kind == MSA_SELECTOR_AUTO) kind = info->has_index ? MSA_SELECTOR_INDEX : MSA_SELECTOR_PROXY;
+    msa_selector kind = msa_session_selector(p, model);
     if (!selector_scores(kind) || p->index8 == MSA_INDEX8_ON) return selector_scores(kind);
-    int32_t n_ctx = p->n_ctx ? p->n_ctx : info->n_ctx_train;
+    int32_t n_ctx = p->n_ctx ? p->n_ctx : msa_model_get_info(model)->n_ctx_train;
     return selector_has_lane(kind) && index8_is_of(p->index_dtype) && n_ctx >= INDEX8_CONTEXT;
 }
 
 /* Refused here in words of a session; the cache would speak of its lanes. */
 static msa_status check_index8(const msa_session_params *p, const msa_model *model,
                                msa_error *err) {
-    bool lane = p->selector == MSA_SELECTOR_AUTO ? msa_model_get_info(model)->has_index
-                                                 : selector_has_lane(p->selector);
+    bool lane = selector_has_lane(p->selector);
     msa_dtype dtype = lane ? p->index_dtype : p->k_dtype;
     if ((int)p->index8 < 0 || p->index8 > MSA_INDEX8_OFF)
         return error_set(err, MSA_E_ARG, "index8 must be auto, on or off (0..2), not %d",
@@ -96,6 +99,9 @@ static msa_status check_numbers(const msa_session_params *p, msa_error *err) {
     if (p->kv_pages < 0 || p->kv_pages > INT32_MAX)
         return error_set(err, MSA_E_ARG, "kv_pages must be in 0..2147483647, not %lld",
                          (long long)p->kv_pages);
+    if (p->allow_past_context < 0 || p->allow_past_context > 1)
+        return error_set(err, MSA_E_ARG, "allow_past_context must be 0 or 1, not %d",
+                         p->allow_past_context);
     if (p->attn != MSA_ATTN_DENSE && p->attn != MSA_ATTN_MSA)
         return error_set(err, MSA_E_ARG, "attention mode %d is not known", (int)p->attn);
     msa_status status = check_format("keys", p->k_dtype, err);
@@ -117,12 +123,11 @@ msa_status session_params_resolve(msa_session_params *p, const msa_model *model,
     const msa_model_info *info = msa_model_get_info(model);
     msa_status status = check_numbers(p, err);
     if (!status) status = check_selector(p, model, err);
+    if (!status) p->selector = msa_session_selector(p, model);
     if (!status) status = check_dense_layers(p, info->n_layers, err);
     if (!status) status = check_index8(p, model, err);
     if (status) return status;
     p->index8 = msa_session_wants_index8(p, model) ? MSA_INDEX8_ON : MSA_INDEX8_OFF;
-    if (p->selector == MSA_SELECTOR_AUTO)
-        p->selector = info->has_index ? MSA_SELECTOR_INDEX : MSA_SELECTOR_PROXY;
     bool indexed = p->selector == MSA_SELECTOR_INDEX;
     msa_shape shape = {.n_q_heads = info->n_q_heads,
                        .n_kv_heads = info->n_kv_heads,

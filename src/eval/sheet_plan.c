@@ -21,9 +21,9 @@ static int number_of(const char *name) {
 const char *sheet_selector(const msa_model *model, const char *name) {
     if (strcmp(name, "dense") == 0) return "dense";
     int number = number_of(name);
-    if (number == MSA_SELECTOR_AUTO)
-        number = msa_model_get_info(model)->has_index ? MSA_SELECTOR_INDEX : MSA_SELECTOR_PROXY;
-    return number < 0 ? NULL : msa_selector_name((msa_selector)number);
+    if (number < 0) return NULL;
+    msa_session_params p = {.selector = (msa_selector)number};
+    return msa_selector_name(msa_session_selector(&p, model));
 }
 
 /* Random blocks are drawn anew for each sample. */
@@ -53,6 +53,29 @@ static msa_status add_selector(msa_eval *e, const char *name, msa_error *err) {
     return MSA_OK;
 }
 
+static msa_status check_longest(const msa_eval *e, int64_t longest, msa_error *err) {
+    int32_t trained = msa_model_get_info(e->model)->n_ctx_train;
+    if (longest <= trained || e->session.allow_past_context) return MSA_OK;
+    return error_set(err, MSA_E_ARG,
+                     "lengths: %lld is past the %d tokens that the model was trained for; what it "
+                     "makes of positions it never saw is not known: allow it "
+                     "(--allow-past-context) or ask at shorter ones (--lengths)",
+                     (long long)longest, trained);
+}
+
+/* Asked for by name, the int8 copy is not left out in silence. */
+static msa_status check_index8(const msa_eval *e, const sheet_cell *cell, msa_error *err) {
+    bool wanted = e->session.index8 != MSA_INDEX8_ON;
+    for (size_t i = 0; i < e->n_selectors && !wanted; i++) {
+        msa_session_params p = sheet_session(e, i, cell, 0);
+        wanted = msa_session_wants_index8(&p, e->model);
+    }
+    if (wanted) return MSA_OK;
+    return error_set(err, MSA_E_ARG,
+                     "index8 is on, but none of the selectors scores keys one by one, there is "
+                     "nothing to copy: leave it out, or ask index, shared or proxy too");
+}
+
 /* A session of each is tried, as long as the longest text, without the memory for it: the reason
  * why one can't be is the engine's. */
 static msa_status plan_selectors(msa_eval *e, const msa_eval_params *params, msa_error *err) {
@@ -63,6 +86,8 @@ static msa_status plan_selectors(msa_eval *e, const msa_eval_params *params, msa
     e->selectors[e->n_selectors++] = "dense";
     for (size_t i = 0; i < params->n_selectors && status == MSA_OK; i++)
         status = add_selector(e, params->selectors[i], err);
+    if (status == MSA_OK) status = check_longest(e, longest.length, err);
+    if (status == MSA_OK) status = check_index8(e, &longest, err);
     for (size_t i = 0; i < e->n_selectors && status == MSA_OK; i++) {
         msa_session *session = NULL;
         msa_session_params p = sheet_session(e, i, &longest, 0);

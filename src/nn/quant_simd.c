@@ -258,12 +258,14 @@ SIMD_INLINE void dot_strip(quant_type type, int n_w, int n_x, const quant_produc
 enum { STRIP = 32 }; /* weight rows that meet all rows of x while they are in the cache */
 
 /* Tiles of n_x rows of x and as many weight rows as leave registers for the rest; without registers
- * the fewest shapes, which compile soonest. */
+ * two shapes, which widen a weight once for most rows, and compile soon. */
 SIMD_INLINE void dot_rows(quant_type type, const quant_product *p) {
 #if defined(SIMD_ISA_SCALAR)
     for (int64_t o = 0; o < p->n_out; o += STRIP) {
         int64_t end = p->n_out - o < STRIP ? p->n_out : o + STRIP;
-        for (int r = 0; r < p->n_rows; r++) dot_strip(type, 1, 1, p, o, end, r);
+        int r = 0;
+        for (; r + 4 <= p->n_rows; r += 4) dot_strip(type, 1, 4, p, o, end, r);
+        for (; r < p->n_rows; r++) dot_strip(type, 1, 1, p, o, end, r);
     }
 #else
     enum { WIDE = V_REGISTERS == 1 };

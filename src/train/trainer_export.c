@@ -160,6 +160,12 @@ msa_status trainer_arch_from(msa_trainer *t, msa_error *err) {
         if (!trainer_is_frozen(t) && a->n_ctx_train < c->data.context)
             a->n_ctx_train = (int32_t)c->data.context;
         status = check_from(c, &o.arch, a, err);
+        if (status == MSA_OK && c->data.context > a->n_ctx_train)
+            status = error_set(err, MSA_E_ARG,
+                               "data.context is %lld and the model was trained for %d tokens; "
+                               "expected no more than these: weights that stay as they are do not "
+                               "learn what other positions mean",
+                               (long long)c->data.context, a->n_ctx_train);
     }
     close_model(&o);
     return status;
