@@ -81,7 +81,7 @@ static void the_adapter_is_for_its_model_and_no_other(void **state) {
          "msa convert -m mine.gguf -f LICENSE -o link.gguf --context 256 --block 16 --topk 4",
          2, "is the model of -m"},
         {"msa convert " SMALL "-o b.gguf --context 64", 2, "data.context"},
-        {"msa convert " SMALL "-o b.gguf --context 1024", 2, "the model was trained for"},
+        {"msa convert " SMALL "-o b.gguf --valid LICENSE --context 1024", 2, "trained for"},
         {"msa convert " SMALL "-o b.gguf --index-dim 24", 1, "model.index.start"},
         {"cp adapter.gguf.run/config.json made.json; "
          "msa convert " SMALL "-o adapter.gguf --steps 41 --repeats 4 --lr 1e-2",
