@@ -12,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build" / "rivals"
 MODEL = ROOT / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
+INDEX = ROOT / "weights" / "smollm2-135m-index.gguf"
 
 LLAMA = FOLDER / "llama.cpp"
 LLAMA_NAME, LLAMA_VERSION = "llama-cpp-python", "0.3.36"

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """llama.cpp and msa on the same model file, taking turns: prefill and decode at several depths.
 
-    python3 bench/vs_llama.py [-m MODEL] [-p 512] [-n 64] [-d 0,7680] [--rounds 3] [-t THREADS]
+    python3 bench/vs_llama.py [-p 512] [-n 64] [-d 0,7680] [--rounds 3] [-t THREADS]
+    python3 bench/vs_llama.py -m MODEL [--index BRANCH]
 
 llama.cpp comes from the source package of llama-cpp-python 0.3.36 and is built under build/rivals.
-Each round runs llama-bench, then `msa bench model`; the table holds medians.
+Each round runs llama-bench, then `msa bench model`; the table holds medians. The default model is
+read with the index branch that was trained for it, another one with that of --index or the proxy.
 """
 
 import argparse
@@ -23,7 +25,8 @@ def run_json(command):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("-m", "--model", default=rivals.MODEL)
+    parser.add_argument("-m", "--model")
+    parser.add_argument("--index")
     parser.add_argument("-p", "--prompt", default="512")
     parser.add_argument("-n", "--generate", default="64")
     parser.add_argument("-d", "--depth", default="0,7680")
@@ -33,6 +36,9 @@ def main():
     _, build = rivals.build_llama("llama-bench")
     llama = build / "bin" / "llama-bench"
     msa = rivals.ROOT / "build" / "msa"
+    if not options.model:
+        options.model, options.index = rivals.MODEL, options.index or rivals.INDEX
+    branch = ["--index", options.index] if options.index else []
     same = ["-m", options.model, "-p", options.prompt, "-n", options.generate]
     same += ["-d", options.depth, "-t", options.threads]
 
@@ -40,7 +46,7 @@ def main():
     for turn in range(options.rounds):
         print(f"round {turn + 1} of {options.rounds}", file=sys.stderr)
         found_by = {"llama.cpp": run_json([llama, *same, "-fa", "1", "-r", "1", "-o", "json"])}
-        ours = run_json([msa, "bench", "model", *same, "-r", "1", "-o", "json"])["rows"]
+        ours = run_json([msa, "bench", "model", *same, *branch, "-r", "1", "-o", "json"])["rows"]
         for attn in ("dense", "msa"):
             found_by[f"msa {attn}"] = [row for row in ours if row["attn"] == attn]
         for who, rows in found_by.items():

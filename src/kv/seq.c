@@ -145,6 +145,8 @@ static void write_slots(const kv_lane *lane, int which, int64_t block, char *pag
     }
 }
 
+#define PARALLEL_FLOATS 32768 /* fewer are stored before other threads have woken */
+
 /* Tokens first .. first+n-1 (absolute) of one lane. One task is one panel of one head: no two tasks
  * share a line of the cache, and what is written does not depend on who writes it. */
 static void write_lane(const msa_kv_seq *seq, int32_t layer, int which, int64_t first, int64_t n,
@@ -153,7 +155,8 @@ static void write_lane(const msa_kv_seq *seq, int32_t layer, int which, int64_t 
     char *start = kv_lane_start(seq->kv, layer, which);
     int64_t block = seq->kv->params.block, dim = lane->dim, stride = lane->n_heads * dim;
     int64_t panel0 = first / STORE_PANEL, n_panels = (first + n - 1) / STORE_PANEL - panel0 + 1;
-#pragma omp parallel for collapse(2) schedule(static) num_threads(n_threads) if (n_threads > 1)
+#pragma omp parallel for collapse(2) schedule(static)                                              \
+    num_threads(n_threads) if (n_threads > 1 && n * stride >= PARALLEL_FLOATS)
     for (int64_t panel = 0; panel < n_panels; panel++)
         for (int32_t head = 0; head < lane->n_heads; head++) {
             int64_t token = (panel0 + panel) * STORE_PANEL, end = token + STORE_PANEL;
