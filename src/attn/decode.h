@@ -2,8 +2,8 @@
  * NaN and empty cases are those of sparse.h.
  *
  * A request is cut over the slots of its sorted lists into a number of pieces the plan takes from
- * lengths alone; pieces are merged in order (merge.h). So the result does not depend on the thread
- * count, and differs from that of another number of pieces by rounding only. */
+ * lengths and heads; pieces are merged in order (merge.h). So the result does not depend on the
+ * thread count, and differs from that of another number of pieces by rounding only. */
 #ifndef MSA_ATTN_DECODE_H
 #define MSA_ATTN_DECODE_H
 

@@ -3,10 +3,10 @@
  * Tokens are the lanes, so every token's sum runs over the width in the same order whatever the
  * instruction set; v_fma and never v_muladd, so that it also rounds alike.
  *
- * One panel at a time: keys are then read as one ascending stream, which the hardware prefetches (4
- * rows in decode: 25 GB/s a thread from memory on a Zen 4 core; four panels at once, 18), and the
- * sums of 16 or 8 rows, or of 6 where registers are few, hide the latency of an FMA as well as any
- * squarer tile. */
+ * One panel at a time, but for few rows where registers are few: keys are then read as one
+ * ascending stream, which the hardware prefetches (4 rows in decode: 25 GB/s a thread from memory
+ * on a Zen 4 core; four panels at once, 18), and the sums of 16 or 8 rows, or of 6 where registers
+ * are few, hide the latency of an FMA as well as any squarer tile. */
 #include <float.h>
 #include <math.h>
 
