@@ -53,23 +53,26 @@ SIMD_INLINE void take_panels(int rows, int panels, msa_dtype dtype, int lifted, 
                     whole ? TILE_FUSED | TILE_ANY_ORDER : TILE_FUSED, next, products);
 }
 
+/* Whole panels, into the best of each row. */
+SIMD_INLINE void take_whole(int rows, int panels, msa_dtype dtype, int lifted, const float *q,
+                            int64_t q_stride, const score_keys *keys, int p, vf *best) {
+    vf products[16];
+    take_panels(rows, panels, dtype, lifted, q, q_stride, keys, p, 1, products);
+    SIMD_UNROLL
+    for (int i = 0; i < rows * panels; i++) /* not by NaN */
+        best[i / panels] = v_max(products[i], best[i / panels]);
+}
+
 SIMD_INLINE void score_rows(int rows, int panels, msa_dtype dtype, int lifted, const float *q,
                             int64_t q_stride, const score_keys *keys, float *scores) {
     vf none = v_set1(-INFINITY), best[16], products[16];
     SIMD_UNROLL
     for (int i = 0; i < rows; i++) best[i] = none;
     int whole = keys->n_tokens / V_LANES, last = keys->n_tokens % V_LANES, p = 0;
-    for (; p + panels <= whole; p += panels) {
-        take_panels(rows, panels, dtype, lifted, q, q_stride, keys, p, 1, products);
-        SIMD_UNROLL
-        for (int i = 0; i < rows * panels; i++) /* not by NaN */
-            best[i / panels] = v_max(products[i], best[i / panels]);
-    }
-    for (; panels > 1 && p < whole; p++) {
-        take_panels(rows, 1, dtype, lifted, q, q_stride, keys, p, 1, products);
-        SIMD_UNROLL
-        for (int i = 0; i < rows; i++) best[i] = v_max(products[i], best[i]);
-    }
+    for (; p + panels <= whole; p += panels)
+        take_whole(rows, panels, dtype, lifted, q, q_stride, keys, p, best);
+    for (; panels > 1 && p < whole; p++)
+        take_whole(rows, 1, dtype, lifted, q, q_stride, keys, p, best);
     if (last) {
         take_panels(rows, 1, dtype, lifted, q, q_stride, keys, whole, 0, products);
         SIMD_UNROLL
